@@ -1,0 +1,1 @@
+"""Authoring: the words of recipes, their loading, fingerprints and guard."""

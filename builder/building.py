@@ -1,0 +1,249 @@
+"""A rebuild from end to end: lock, sense, plan, execute, publish, close the run.
+
+Decides when there is nothing to do (then no run is opened, nothing heavy imported) and whether the build is complete.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from builder.errors import BuilderError, error
+from builder.execute.driver import Driver, Observer
+from builder.execute.report import Run
+from builder.execute.runner import Runner
+from builder.plan.plan import Plan, make_plan
+from builder.plan.verdict import State
+from builder.situation import Situation
+from builder.store.commits import Committer
+from builder.store.ledger import Ledger, run_name
+from builder.store.lock import locked
+from builder.store.publish import Publisher, published_targets
+from builder.store.recall import Recall
+
+if TYPE_CHECKING:
+    from builder.project import Project
+
+
+class Silent:
+    """An observer that hears and does nothing."""
+
+    def event(self, kind: str, name: str, **facts: Any) -> None:
+        """Nothing."""
+
+
+def rebuild(
+    project: Project,
+    targets: Iterable[str] | None = None,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    all: bool = False,
+    first: Iterable[str] = (),
+    inline: bool = False,
+    plan: Mapping[str, Any] | None = None,
+    fail_fast: bool = False,
+    observer: Observer | None = None,
+    progress: Any = None,
+    sources_only: bool = False,
+) -> Run:
+    """What a rebuild did; see `Project.rebuild`."""
+    began = time.perf_counter()
+    config = project.config
+    with locked(config.store):
+        ledger = Ledger.open(config.store, create=True)
+        try:
+            situation = project.situation(progress)
+            recall = Recall(ledger)
+            wanted = project.selected(situation, targets)
+            made = make_plan(situation, recall, wanted, is_forced=all)
+            if plan is not None:
+                _check_plan(plan, situation, recall)
+            if sources_only:
+                made = _only_sources(made)
+            build = _Build(project, situation, recall, made, is_partial=wanted is not None or sources_only)
+            return build.run(
+                began,
+                _runner_factory(project, workers, scheduler, inline),
+                observer or Silent(),
+                fail_fast,
+                _first(project, situation, first),
+            )
+        finally:
+            ledger.close()
+
+
+class _Build:
+    """One rebuild under the store's lock."""
+
+    def __init__(self, project: Project, situation: Situation, recall: Recall, plan: Plan, *, is_partial: bool) -> None:
+        self.project = project
+        self.situation = situation
+        self.recall = recall
+        self.plan = plan
+        self.is_partial = is_partial
+        self.ledger = recall.ledger
+        names = published_targets(situation.graph, project.config.publish, project._publish_list(situation))
+        self.published = names
+
+    def run(
+        self,
+        began: float,
+        make_runner: Callable[[], Runner],
+        observer: Observer,
+        is_fail_fast: bool,
+        first: frozenset[str],
+    ) -> Run:
+        """Do what the plan says, then what publishing needs."""
+        retired = self.project._retired(self.recall, self.situation)
+        due = self._due()
+        stray = [n for n in self.ledger.published() if n not in self.published]
+        if not (self.plan.intakes or self.plan.steps or retired or due or stray or self._lacks_complete()):
+            return self._nothing(began)
+        started_at = time.time()
+        committer = Committer.take(self.ledger)
+        number = committer.begin_run(started_at)
+        publisher = Publisher(
+            self.project.config.store, self.project.config.out, self.situation.graph, self.published, self.recall, committer
+        )
+        gone = [n for n in retired if n not in self.recall.failures]
+        publisher.withdraw([*retired, *stray])
+        if retired:
+            committer.retired(number, retired, [self.recall.currents[n].step for n in gone])
+        driver = Driver(
+            self.plan, self.recall, committer, number, self.project.workplace, make_runner,
+            lanes=self.project.config.lanes, publish=publisher.publish, observer=observer,
+            is_fail_fast=is_fail_fast, first=first,
+        )  # fmt: skip
+        with _interruptible(driver):
+            driver.execute()
+        publisher.publish_all(due)
+        run = self._report(driver, number, began, tuple(retired), tuple(publisher.done))
+        committer.end_run(number, time.time(), run.outcome, run.to_json(), run.is_complete)
+        return run
+
+    def _due(self) -> list[str]:
+        """Fresh targets whose files in ``out/`` are missing or were changed there."""
+        publisher = Publisher(
+            self.project.config.store, self.project.config.out, self.situation.graph, self.published, self.recall,
+            Committer(self.ledger, -1),
+        )  # fmt: skip
+        return [
+            n for n in self.situation.graph.targets
+            if n in self.published and self.plan.verdict_of(n).state is State.FRESH
+            and n in self.recall.currents and publisher.is_due(n, self.recall.currents[n].digest)
+        ]  # fmt: skip
+
+    def _lacks_complete(self) -> bool:
+        """Whether all is fresh but no run says so yet."""
+        if self.is_partial or self.plan.steps or self.plan.intakes or not self.situation.graph.steps:
+            return False
+        rows = self.ledger.rows("SELECT is_complete FROM runs ORDER BY id DESC LIMIT 1")
+        return not (rows and rows[0][0])
+
+    def _nothing(self, began: float) -> Run:
+        """The report of a rebuild that had nothing to do."""
+        last = self.ledger.rows("SELECT max(id) FROM runs")[0][0] or 0
+        fresh = sum(len(s.targets) for s in self.situation.graph.steps.values())
+        if self.recall.failures:
+            with_failure = [s for s in self.recall.failures]
+            Committer.take(self.ledger).cleared(with_failure)
+        return Run(run_name(last), "nothing", time.perf_counter() - began, fresh=fresh, project=self.project.config.name)
+
+    def _report(self, driver: Driver, number: int, began: float, retired: tuple[str, ...], published: tuple[str, ...]) -> Run:
+        """What the run did, with the outcome of the whole."""
+        has_failed = bool(driver.failed)
+        has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.targets)
+        outcome = "built" if has_work or retired else "nothing"
+        if driver.is_interrupted:
+            outcome = "interrupted"
+        if has_failed:
+            outcome = "failed"
+        touched = {t.name for t in driver.targets}
+        graph = self.situation.graph
+        fresh = sum(
+            t not in touched and (self.plan.verdict_of(t).state is State.FRESH or graph.maker[t] in driver.fresh_steps)
+            for t in graph.targets
+        )
+        is_complete = (
+            outcome in ("built", "nothing")
+            and len(driver.targets) + fresh == sum(1 for _ in graph.targets)
+            and all(s.problem is None for s in self.situation.sources.values())
+        )
+        return Run(
+            run_name(number), outcome, time.perf_counter() - began, tuple(driver.targets), tuple(driver.sources),
+            fresh, retired, published, tuple(driver.warnings), is_complete, self.project.config.name,
+        )  # fmt: skip
+
+
+def _only_sources(plan: Plan) -> Plan:
+    """A plan that takes sources in and runs no step."""
+    from dataclasses import replace
+
+    return replace(plan, steps=())
+
+
+def _first(project: Project, situation: Situation, first: Iterable[str]) -> frozenset[str]:
+    """Nodes of the graph that the targets wanted first need."""
+    names = project.selected(situation, first)
+    if not names:
+        return frozenset()
+    graph = situation.graph
+    steps = graph.upstream({graph.maker[t] for t in names})
+    return frozenset(steps | {n for s in steps for n in graph.steps[s].reads if n in graph.sources})
+
+
+def _check_plan(saved: Mapping[str, Any], situation: Situation, recall: Recall) -> None:
+    """Refuse a saved plan that was made from another situation."""
+    from builder.project import situation_token
+
+    if saved.get("format") != 1 or "situation" not in saved:
+        raise error("config", "the plan file was not written by builder plan --out", hint="make it with builder plan --out FILE")
+    if saved["situation"] != situation_token(situation, recall):
+        raise error("plan-moved", "sources, recipes or the store changed since this plan was made",
+                    hint="look at builder plan again, and save it anew")  # fmt: skip
+
+
+def _runner_factory(project: Project, workers: int | None, scheduler: str | None, inline: bool) -> Callable[[], Runner]:
+    """Makes the runner when the first step has to run."""
+
+    def make() -> Runner:
+        if inline:
+            from builder.execute.inline import InlineRunner
+
+            return InlineRunner()
+        from builder.execute.cluster import DaskRunner
+
+        address = project.config.scheduler if scheduler is None else scheduler
+        return DaskRunner(workers or project.workers, address or "", str(project.config.store / "scratch"))
+
+    return make
+
+
+@contextmanager
+def _interruptible(driver: Driver) -> Iterator[None]:
+    """Let Ctrl-C drain the run, and a second one end it at once; the ledger is valid either way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: Any) -> None:
+        driver.stop()
+        if driver.is_aborted:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not driver.is_stopping:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+__all__ = ["BuilderError", "Silent", "rebuild"]

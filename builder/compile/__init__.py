@@ -1,0 +1,1 @@
+"""Schedules: the plan with lanes, slots and predicted times. Pure."""

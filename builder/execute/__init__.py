@@ -1,0 +1,1 @@
+"""Execution: the driver, its runners, and what workers do."""

@@ -1,0 +1,36 @@
+"""A runner in the driver's own process: for tests, debugging and tiny projects.
+
+Attempts run to their end inside `start`; a timeout cannot stop them.
+"""
+
+from __future__ import annotations
+
+from builder.execute.runner import Ended
+from builder.execute.spec import AttemptRecord, AttemptSpec
+
+
+class InlineRunner:
+    """Runs each attempt at once, one at a time, through the very function that workers run."""
+
+    slots = 1
+
+    def __init__(self) -> None:
+        self._ended: list[Ended] = []
+
+    def start(self, spec: AttemptSpec) -> None:
+        """Run an attempt to its end."""
+        from builder.execute.attempt import run_attempt
+
+        record = AttemptRecord.from_bytes(run_attempt(spec.to_bytes(), in_worker=False))
+        self._ended.append(Ended(spec.id, record))
+
+    def wait(self, timeout_s: float | None) -> list[Ended]:
+        """The attempts that ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def kill(self, attempt: str, code: str, message: str) -> None:
+        """Nothing: every attempt has ended when this can be called."""
+
+    def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,269 @@
+"""What travels between the driver and a worker: specs out, records back, as JSON.
+
+Decides the wire format. A worker gets paths and manifests, never data; it sends back digests, sizes and costs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from builder.digests import Digest
+from builder.names import Params, value_from_json, value_json
+from builder.store.manifest import Manifest
+from builder.tables.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file of a source as it was sensed.
+
+    ``name`` is the file's name relative to the source and counts as content for `Files`; ``path`` is the absolute local
+    path to read; ``shown`` is for people (relative to the project, or a URL); ``token`` is the file's
+    (size, mtime_ns, ctime_ns, inode, device) when it was sensed, None for a private copy of a remote object.
+    """
+
+    name: str
+    path: str
+    shown: str
+    bytes: int
+    digest: Digest
+    token: tuple[int, int, int, int, int] | None = None
+
+    def to_json(self) -> list[Any]:
+        """A plain list that `from_json` reads."""
+        return [self.name, self.path, self.shown, self.bytes, self.digest, self.token and list(self.token)]
+
+    @staticmethod
+    def from_json(value: list[Any]) -> SourceFile:
+        """The file that `to_json` wrote."""
+        name, path, shown, size, digest, token = value
+        return SourceFile(name, path, shown, size, Digest(digest), token and tuple(token))
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSpec:
+    """Take one version of a table source in: parse, check, digest, write in parts.
+
+    ``columns`` are the declared dtypes; ``pinned`` is the schema that an earlier version fixed (None: infer the
+    undeclared columns from all of this version). ``pin_shown`` names the pin's file for messages. With ``is_inference``
+    only the schema is found, over the files of all members of a family; nothing is written.
+    """
+
+    source: str
+    format: str
+    files: tuple[SourceFile, ...]
+    key: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    pinned: Schema | None = None
+    pin_shown: str = ""
+    crs: str | None = None
+    layer: str | None = None
+    delimiter: str | None = None
+    encoding: str | None = None
+    null: tuple[str, ...] | None = None
+    file_column: str | None = None
+    is_inference: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        value = {name: getattr(self, name) for name in self.__slots__}
+        value["files"] = [f.to_json() for f in self.files]
+        value["pinned"] = self.pinned and self.pinned.to_json()
+        return value
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> IntakeSpec:
+        """The spec that `to_json` wrote."""
+        value = dict(value)
+        value["files"] = tuple(SourceFile.from_json(f) for f in value["files"])
+        value["pinned"] = value["pinned"] and Schema.from_json(value["pinned"])
+        value["columns"] = tuple((c, d) for c, d in value["columns"])
+        value["key"] = tuple(value["key"])
+        value["null"] = None if value["null"] is None else tuple(value["null"])
+        return IntakeSpec(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One dataset that a recipe reads: a manifest for what the store holds, files for a source of files."""
+
+    name: str
+    params: Params = ()
+    manifest: Manifest | None = None
+    files: tuple[SourceFile, ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        return {
+            "name": self.name,
+            "params": [[k, value_json(v)] for k, v in self.params],
+            "manifest": self.manifest and self.manifest.to_json(),
+            "files": None if self.files is None else [f.to_json() for f in self.files],
+        }
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Item:
+        """The item that `to_json` wrote."""
+        manifest, files = value["manifest"], value["files"]
+        return Item(
+            value["name"],
+            tuple((k, value_from_json(v)) for k, v in value["params"]),
+            manifest and Manifest.from_json(manifest),
+            None if files is None else tuple(SourceFile.from_json(f) for f in files),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What arrives for one parameter of a recipe's function.
+
+    ``shape``: ``one`` (a single dataset), ``gather`` (members of a family, one table or a lazy mapping) or ``list``
+    (a mapping from full name to value).
+    """
+
+    parameter: str
+    shape: str
+    items: tuple[Item, ...]
+    columns: tuple[str, ...] | None = None
+    where: tuple[tuple[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        return {
+            "parameter": self.parameter,
+            "shape": self.shape,
+            "items": [i.to_json() for i in self.items],
+            "columns": self.columns,
+            "where": [[k, v if v is None else value_json(v)] for k, v in self.where],
+        }
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> InputSpec:
+        """The input that `to_json` wrote."""
+        return InputSpec(
+            value["parameter"],
+            value["shape"],
+            tuple(Item.from_json(i) for i in value["items"]),
+            None if value["columns"] is None else tuple(value["columns"]),
+            tuple((k, v if v is None else value_from_json(v)) for k, v in value["where"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeSpec:
+    """Run one step of a recipe: the recipe by name in a bundle of sources by digest, its parameters and its inputs."""
+
+    recipe: str
+    bundle: Digest
+    fingerprint: Digest
+    params: Params
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[tuple[str, str], ...]
+    """Pairs of the output's name in the recipe (``""``: the only one) and the target's name."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        return {
+            "recipe": self.recipe,
+            "bundle": self.bundle,
+            "fingerprint": self.fingerprint,
+            "params": [[k, value_json(v)] for k, v in self.params],
+            "inputs": [i.to_json() for i in self.inputs],
+            "outputs": [list(o) for o in self.outputs],
+        }
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> RecipeSpec:
+        """The spec that `to_json` wrote."""
+        return RecipeSpec(
+            value["recipe"],
+            Digest(value["bundle"]),
+            Digest(value["fingerprint"]),
+            tuple((k, value_from_json(v)) for k, v in value["params"]),
+            tuple(InputSpec.from_json(i) for i in value["inputs"]),
+            tuple((o, t) for o, t in value["outputs"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSpec:
+    """One execution of a step: the work, and where the store, the project, the log and the scratch space are.
+
+    ``previous`` maps a target (or the source) to the manifest of its last version, to count the changed rows.
+    """
+
+    id: str
+    step: str
+    project: str
+    recipes: str
+    store: str
+    log: str
+    scratch: str
+    work: RecipeSpec | IntakeSpec
+    previous: dict[str, Manifest] = field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """The spec as UTF-8 JSON."""
+        value = {n: getattr(self, n) for n in ("id", "step", "project", "recipes", "store", "log", "scratch")}
+        value["kind"] = "intake" if isinstance(self.work, IntakeSpec) else "recipe"
+        value["work"] = self.work.to_json()
+        value["previous"] = {n: m.to_json() for n, m in self.previous.items()}
+        return json.dumps(value).encode()
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> AttemptSpec:
+        """The spec that `to_bytes` wrote."""
+        value = json.loads(raw)
+        kind = value.pop("kind")
+        work = value.pop("work")
+        previous = {n: Manifest.from_json(m) for n, m in value.pop("previous").items()}
+        spec = IntakeSpec.from_json(work) if kind == "intake" else RecipeSpec.from_json(work)
+        return AttemptSpec(**value, work=spec, previous=previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output of an attempt: the target (or source), its manifest, and what differs from its last version."""
+
+    name: str
+    manifest: Manifest
+    difference: tuple[int, int, int] | None = None
+    """(added, removed, changed) rows against the last version; None where the output has no rows."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        return {"name": self.name, "manifest": self.manifest.to_json(), "difference": self.difference}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> Output:
+        """The output that `to_json` wrote."""
+        return Output(value["name"], Manifest.from_json(value["manifest"]), value["difference"] and tuple(value["difference"]))
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """What an attempt sends back: outputs or an error (`BuilderError.to_json`), and what it cost."""
+
+    id: str
+    outputs: tuple[Output, ...] = ()
+    error: dict[str, Any] | None = None
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
+    warnings: tuple[str, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """The record as UTF-8 JSON."""
+        value = {n: getattr(self, n) for n in ("id", "error", "wall_s", "cpu_s", "peak_rss_bytes", "warnings")}
+        value["outputs"] = [o.to_json() for o in self.outputs]
+        return json.dumps(value).encode()
+
+    @staticmethod
+    def from_bytes(raw: bytes) -> AttemptRecord:
+        """The record that `to_bytes` wrote."""
+        value = json.loads(raw)
+        value["outputs"] = tuple(Output.from_json(o) for o in value["outputs"])
+        value["warnings"] = tuple(value["warnings"])
+        return AttemptRecord(**value)

@@ -1,0 +1,1 @@
+"""The graph: declarations, their expansion into steps, selections. Pure."""

@@ -1,0 +1,166 @@
+"""Names of sources, recipes and targets: their grammar, their parameters, and their way into paths.
+
+Decides what a legal name is and how a value is written in one. Never touches a disk.
+
+    clean_shops                         a recipe, a source, a family
+    clean_shops[state=CA,year=2024]     a member, parameters in declaration order
+    split.good[state=CA]                one output of a recipe with several
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from urllib.parse import quote, unquote
+
+from builder.digests import Scalar, digest_of
+from builder.errors import error
+
+Params = tuple[tuple[str, Scalar], ...]
+
+MAX_NAME_BYTES = 200
+_NAME = re.compile(r"[^\W\d][\w-]*")
+_BARE = re.compile(r"[\w .:+@~/-]*")  # what a value may hold as it is inside the brackets of a name
+_RESERVED = frozenset({"con", "prn", "aux", "nul"})
+
+
+def check_name(name: str, what: str, place: str | None = None) -> str:
+    """`name` itself where it is a legal name of a source, recipe, output, lane or parameter.
+
+    Raises
+    ------
+    ConfigError
+        ``recipe-declaration``: empty, longer than 200 bytes in UTF-8, or other than letters, digits,
+        ``_`` and ``-`` with a letter or ``_`` first.
+    """
+    legal = isinstance(name, str) and _NAME.fullmatch(name) and len(name.encode("utf-8", "replace")) <= MAX_NAME_BYTES
+    if not legal or name.lower() in _RESERVED:
+        shown = repr(name) if len(repr(name)) < 80 else repr(name)[:76] + "…'"
+        raise error(
+            "recipe-declaration",
+            f"{shown} is not a legal name of a {what}",
+            place=place,
+            hint="use letters, digits, _ and -, starting with a letter, at most 200 bytes",
+        )
+    return name
+
+
+def value_text(value: Scalar) -> str:
+    """A parameter's value as it stands in a name; characters with a meaning there are percent-encoded."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, int):
+        return str(value)
+    if value and _BARE.fullmatch(value) and not value.startswith(" ") and not value.endswith(" "):
+        return value
+    return quote(value, safe=" .:+@~/", errors="surrogatepass") if value else "%"
+
+
+def value_json(value: Scalar) -> list[str | int | bool]:
+    """A parameter's value with its type, for JSON: ``["s", "CA"]``, ``["i", 7]``, ``["b", true]``, ``["d", "2024-01-31"]``."""
+    if isinstance(value, bool):
+        return ["b", value]
+    if isinstance(value, int):
+        return ["i", value]
+    return ["d", value.isoformat()] if isinstance(value, date) else ["s", value]
+
+
+def value_from_json(pair: list[str | int | bool]) -> Scalar:
+    """The value that `value_json` wrote."""
+    kind, value = pair
+    return date.fromisoformat(str(value)) if kind == "d" else value
+
+
+def check_value(value: object, subject: str, place: str | None = None) -> Scalar:
+    """`value` itself where it may be a parameter: str, int, bool or date (no datetime).
+
+    Raises
+    ------
+    ConfigError
+        ``recipe-declaration`` for any other type.
+    """
+    if isinstance(value, (str, int, bool, date)) and not isinstance(value, datetime):
+        return value
+    raise error(
+        "recipe-declaration",
+        f"parameter '{subject}' has the value {value!r} of type {type(value).__name__}",
+        place=place,
+        hint="values of parameters are str, int, bool or datetime.date",
+    )
+
+
+def member_name(base: str, params: Params) -> str:
+    """The full name of a member: the base name and its parameters in brackets."""
+    if not params:
+        return base
+    return base + "[" + ",".join(f"{k}={value_text(v)}" for k, v in params) + "]"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A written reference: a base name and what stands in its brackets.
+
+    ``fixed`` holds the ``k=v`` pairs as text (values may contain ``{param}``), ``rest`` says that ``*`` stood
+    in the brackets: all members that agree with the fixed pairs.
+    """
+
+    base: str
+    fixed: tuple[tuple[str, str], ...] = ()
+    rest: bool = False
+    bracketed: bool = False
+
+
+def parse_reference(text: str, place: str | None = None) -> Reference:
+    """The parts of ``name``, ``name[k=v,…]``, ``name[*]`` or ``name[k=v,*]``.
+
+    Raises
+    ------
+    ConfigError
+        ``recipe-declaration`` where the brackets cannot be read.
+
+    >>> parse_reference("shops[state={state},*]")
+    Reference(base='shops', fixed=(('state', '{state}'),), rest=True, bracketed=True)
+    """
+    base, bracket, inside = text.partition("[")
+    if not bracket:
+        return Reference(base)
+    if not inside.endswith("]"):
+        raise error("recipe-declaration", f"reference {text!r} lacks its closing ]", place=place)
+    fixed: list[tuple[str, str]] = []
+    rest = False
+    for item in inside[:-1].split(","):
+        key, equals, value = item.partition("=")
+        if item.strip() == "*":
+            rest = True
+        elif equals and key.strip():
+            fixed.append((key.strip(), value))
+        else:
+            raise error(
+                "recipe-declaration",
+                f"reference {text!r} has {item!r} in its brackets",
+                place=place,
+                hint="write name[key=value,…], name[*] or name[key=value,*]",
+            )
+    return Reference(base, tuple(fixed), rest, True)
+
+
+def value_from_text(text: str) -> str:
+    """The text that `value_text` wrote, with its percent-encoding taken back."""
+    return "" if text == "%" else unquote(text, errors="surrogatepass")
+
+
+def path_segment(text: str) -> str:
+    """`text` as one safe segment of a path: percent-encoded, never empty, ``.`` or ``..``; over 200 bytes it ends in a digest.
+
+    >>> path_segment("../x"), path_segment("..")
+    ('..%2Fx', '%2E%2E')
+    """
+    encoded = quote(text, safe=" +@~,=()", errors="surrogatepass")
+    if encoded in ("", ".", ".."):
+        encoded = encoded.replace(".", "%2E") or "%"
+    if len(encoded) <= MAX_NAME_BYTES:
+        return encoded
+    return encoded[: MAX_NAME_BYTES - 17] + "-" + digest_of("path", text)[:16]

@@ -1,0 +1,1 @@
+"""Planning: build keys, verdicts, the plan. Pure."""

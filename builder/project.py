@@ -1,0 +1,294 @@
+"""A project: the whole library behind one object. Cheap to open; imports nothing heavy before something has to run.
+
+Decides nothing itself: it joins sensing, planning, execution and reports.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from builder.compile.schedule import Schedule, make_schedule, predictions
+from builder.config import Config, find_project, read_config
+from builder.digests import Hasher
+from builder.errors import error
+from builder.execute.report import Run
+from builder.execute.work import Workplace
+from builder.graph.select import select
+from builder.plan.plan import Plan, make_plan
+from builder.plan.verdict import State
+from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, root_causes
+from builder.sense.sense import Sensor
+from builder.situation import Situation
+from builder.store.ledger import Ledger
+from builder.store.publish import published_targets
+from builder.store.recall import Recall
+
+
+class Project:
+    """One project folder with its store."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @cached_property
+    def workplace(self) -> Workplace:
+        """The project's folders."""
+        config = self.config
+        return Workplace(config.root, config.recipes, config.store, config.out)
+
+    @property
+    def workers(self) -> int:
+        """How many workers the embedded cluster has."""
+        return self.config.workers or len(os.sched_getaffinity(0))
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.config.root)!r})"
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def situation(self, progress: Any = None) -> Situation:
+        """What sensing finds now."""
+        return Sensor(self.config, progress).situation()
+
+    def ledger(self) -> Ledger:
+        """The store's ledger, for reading."""
+        return Ledger.open(self.config.store)
+
+    def selected(self, situation: Situation, targets: Iterable[str] | None) -> list[str] | None:
+        """Full names of the wanted targets; None for all."""
+        wanted = [targets] if isinstance(targets, str) else list(targets or ())
+        return select(situation.graph, wanted, self.config.sets) if wanted else None
+
+    def status(self, targets: Iterable[str] | None = None, progress: Any = None) -> Status:
+        """How sources and targets stand, and why."""
+        situation = self.situation(progress)
+        recall = Recall(self.ledger())
+        plan = make_plan(situation, recall)
+        wanted = self.selected(situation, targets)
+        status = self._status(plan, recall, None if wanted is None else set(wanted))
+        recall.ledger.close()
+        return status
+
+    def _status(self, plan: Plan, recall: Recall, wanted: set[str] | None) -> Status:
+        """The status of a plan's situation."""
+        graph = plan.situation.graph
+        predicted = predictions(plan, recall.ledger.history_s()) if plan.steps or plan.intakes else {}
+        roots = root_causes(plan)
+        targets = tuple(
+            TargetStatus(
+                target, step.recipe, step.params, plan.verdicts[step.name].state, plan.verdicts[step.name].reasons,
+                predicted.get(step.name), step.lanes, roots.get(step.name, ()),
+            )
+            for step in graph.steps.values() for target in step.targets if wanted is None or target in wanted
+        )  # fmt: skip
+        sources = tuple(self._source_status(n, plan, recall) for n in graph.sources)
+        known = [s for s in predicted.values() if s is not None]
+        total = sum(known) / self.workers if len(known) == len(predicted) else None
+        names = published_targets(graph, self.config.publish, self._publish_list(plan.situation))
+        return Status(
+            self.config.name, plan.situation.sensed_s, sources, targets, None if total is None else round(total, 3),
+            self.workers, self._unpublished(recall, names, plan), tuple(self._retired(recall, plan.situation)),
+        )  # fmt: skip
+
+    def _source_status(self, name: str, plan: Plan, recall: Recall) -> SourceStatus:
+        sensed, verdict = plan.situation.sources[name], plan.sources[name]
+        current = recall.currents.get(name)
+        shown = sensed.files[0].shown if len(sensed.files) == 1 else plan.situation.declarations[sensed.base].path
+        problem = sensed.problem
+        if problem is None and name in recall.failures and recall.failures[name].key == verdict.key:
+            problem = recall.failures[name].error
+        return SourceStatus(
+            name, verdict.state, len(sensed.files), sensed.bytes, verdict.reasons, shown,
+            current.rows if current else None, problem,
+        )  # fmt: skip
+
+    def _publish_list(self, situation: Situation) -> list[str]:
+        """The targets that the project's own list publishes."""
+        publish = self.config.publish
+        return [] if isinstance(publish, str) else select(situation.graph, publish, self.config.sets)
+
+    def _unpublished(self, recall: Recall, names: frozenset[str], plan: Plan) -> int:
+        """How many fresh targets are missing in ``out/`` or were changed there."""
+        from builder.store.publish import file_token
+
+        standing = recall.ledger.published()
+        count = 0
+        for name in names:
+            current = recall.currents.get(name)
+            if current is None or plan.verdict_of(name).state is not State.FRESH:
+                continue
+            known = standing.get(name)
+            is_there = known is not None and known[0] == current.digest
+            count += not (is_there and known is not None and file_token(self.config.out / known[1]) == known[2])
+        return count
+
+    def _retired(self, recall: Recall, situation: Situation) -> list[str]:
+        """Targets and sources that were built and are no longer part of the project."""
+        graph = situation.graph
+        return [n for n in recall.currents if n not in graph.maker and n not in graph.sources]
+
+    def plan(self, targets: Iterable[str] | None = None, *, all: bool = False, workers: int | None = None) -> PlanReport:
+        """What a rebuild would do, in order."""
+        situation = self.situation()
+        recall = Recall(self.ledger())
+        plan = make_plan(situation, recall, self.selected(situation, targets), is_forced=all)
+        report = PlanReport(plan, self.schedule(plan, recall, workers), situation_token(situation, recall))
+        recall.ledger.close()
+        return report
+
+    def schedule(self, plan: Plan, recall: Recall, workers: int | None = None) -> Schedule:
+        """The schedule of a plan on this many workers (None: the project's own number)."""
+        return make_schedule(plan, recall.ledger.history_s(), self.config.lanes, workers or self.workers)
+
+    def explain(self, target: str) -> Explanation:
+        """Why a target is stale or fresh, with the values before and after, and what it waits for."""
+        from builder.report.explain import explain
+
+        situation = self.situation()
+        recall = Recall(self.ledger())
+        names = select(situation.graph, [target], self.config.sets)
+        if not names:
+            raise error("unknown-target", f"'{target}' is no target", hint="builder status lists all")
+        found = explain(make_plan(situation, recall), recall, names[0])
+        recall.ledger.close()
+        return found
+
+    def graph(self, targets: Iterable[str] | None = None) -> Any:
+        """The graph with the state of each target; shows itself in notebooks, `dot` and `json` as text."""
+        from builder.report.graph import GraphReport
+
+        situation = self.situation()
+        recall = Recall(self.ledger())
+        plan = make_plan(situation, recall)
+        return GraphReport(plan, self.selected(situation, targets))
+
+    # -- doing -----------------------------------------------------------------------------------------------------
+
+    def rebuild(self, targets: Iterable[str] | None = None, **options: Any) -> Run:
+        """What a rebuild of these targets (None: all) did.
+
+        Parameters
+        ----------
+        workers, scheduler
+            Workers of the embedded cluster, or the address of a standing one.
+        all
+            Run everything again.
+        first
+            Targets wanted before the others.
+        inline
+            Run in this process, without Dask; for debugging.
+        plan
+            A saved plan (`PlanReport.to_json`); refused with ``plan-moved`` when the situation has moved.
+        fail_fast
+            Start nothing more after a failure.
+        observer
+            Hears of progress.
+        """
+        from builder.building import rebuild
+
+        return rebuild(self, targets, **options)
+
+    def read_sources(self, **options: Any) -> Run:
+        """Take changed sources in without running any recipe."""
+        from builder.building import rebuild
+
+        return rebuild(self, None, sources_only=True, **options)
+
+    def accept(self, source: str) -> Any:
+        """Take a source's present columns and dtypes as its schema; the difference to the pinned one."""
+        from builder.upkeep import accept
+
+        return accept(self, source)
+
+    def verify(self, targets: Iterable[str] | None = None, **options: Any) -> Any:
+        """Rebuild from nothing beside the store, and compare digests."""
+        from builder.upkeep import verify
+
+        return verify(self, targets, **options)
+
+    def gc(self, keep: int = 3, dry_run: bool = False) -> Any:
+        """Remove from the store what the last `keep` versions of each target do not need."""
+        from builder.upkeep import gc
+
+        return gc(self, keep, dry_run)
+
+    def fsck(self, repair: bool = False) -> Any:
+        """Check parts, ledger and published files; mend them with `repair`."""
+        from builder.upkeep import fsck
+
+        return fsck(self, repair)
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def load(self, target: str, run: str | None = None) -> Any:
+        """A target's value: a frame, JSON value, bytes, path; a mapping for a family. Works without importing any recipe.
+
+        `run` names an earlier run, or ``complete``: the last build in which all was fresh at once.
+        """
+        from builder.reading import load
+
+        return load(self, target, run)
+
+    def path(self, target: str) -> Path:
+        """Where a published target lies in ``out/``."""
+        from builder.reading import published
+
+        return published(self, target)
+
+    def show(self, target: str) -> Any:
+        """A target's schema, rows, size, first rows, and when, how and from what it was made."""
+        from builder.reading import show
+
+        return show(self, target)
+
+    def diff(self, target: str, old: str | None = None, new: str | None = None) -> Any:
+        """Rows added, removed and changed between two versions of a target (default: the last two)."""
+        from builder.reading import diff
+
+        return diff(self, target, old, new)
+
+    def history(self, target: str | None = None) -> Any:
+        """All runs, or those that touched a target, oldest first."""
+        from builder.reading import history
+
+        return history(self, target)
+
+    def log(self, target: str) -> str:
+        """What the last attempt at a target printed."""
+        from builder.reading import log
+
+        return log(self, target)
+
+
+def open(path: str | os.PathLike[str] = ".") -> Project:
+    """The project at or above a folder.
+
+    Raises
+    ------
+    ConfigError
+        ``config`` where there is none, or its settings are wrong.
+    """
+    return Project(read_config(find_project(Path(path))))
+
+
+def situation_token(situation: Situation, recall: Recall) -> str:
+    """The digest of everything a plan was made from, so that a saved plan can be refused when the world has moved."""
+    hasher = Hasher("situation")
+    for name, sensed in situation.sources.items():
+        hasher.text(name).text(sensed.content or "")
+    for recipe in situation.graph.recipes.values():
+        hasher.text(recipe.name).text(recipe.fingerprint).text(recipe.declared).text(recipe.version)
+    for step in situation.graph.steps:
+        hasher.text(step)
+    for library, version in sorted(situation.environment.items()):
+        hasher.text(library).text(version)
+    for path, digest in situation.depends:
+        hasher.text(path).text(digest)
+    for name, current in sorted(recall.currents.items()):
+        hasher.text(name).text(current.key)
+    return hasher.digest()
+

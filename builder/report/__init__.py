@@ -1,0 +1,1 @@
+"""Reports: status, plans and runs as text and HTML."""

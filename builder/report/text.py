@@ -1,0 +1,243 @@
+"""Reports as text for a terminal: the cause first, what follows indented under it, one closing line."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from builder.execute.report import Run
+from builder.plan.verdict import Reason, State
+from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, folded
+from builder.sizes import bytes_text, count_text, seconds_text
+
+WIDTH = 110
+NOT_FRESH = (State.STALE, State.MISSING, State.PENDING, State.FAILED, State.BLOCKED)
+
+
+def families_of(names: Iterable[str]) -> dict[str, int]:
+    """How many members each family has among these names."""
+    counts: dict[str, int] = {}
+    for name in names:
+        base = name.partition("[")[0]
+        counts[base] = counts.get(base, 0) + 1
+    return counts
+
+
+def about(predicted_s: float | None, workers: int) -> str:
+    """The predicted time as a phrase; empty where nothing was ever measured."""
+    if predicted_s is None:
+        return ""
+    return f"about {seconds_text(predicted_s)} on {count_text(workers, 'worker')}"
+
+
+def status_text(status: Status) -> str:
+    """The status: a headline, then each root cause with what follows from it."""
+    changed = [s for s in status.sources if s.state != "unchanged"]
+    stale = [t for t in status.targets if t.state is not State.FRESH]
+    if not stale and not changed and not status.retired and not status.unpublished:
+        sources = count_text(len(status.sources), "source")
+        return (f"{status.project} · all {count_text(len(status.targets), 'target')} fresh · "
+                f"{sources} unchanged, looked at in {seconds_text(status.sensed_s)}")  # fmt: skip
+    lines = [_headline(status, changed, stale)]
+    families = families_of(t.name for t in status.targets)
+    left = {t.name: t for t in stale}
+    for source in changed:
+        lines += [_source_line(source, changed)]
+        if source.problem is not None:
+            lines += ["    " + line for line in source.problem.render().splitlines()]
+        lines += _consequences([t for t in left.values() if t.roots and t.roots[0] == ("source", source.name)], families, left)
+    for root in dict.fromkeys(t.roots[0] for t in list(left.values()) if t.roots):
+        members = [t for t in left.values() if t.roots and t.roots[0] == root]
+        lines.append("  " + _cause(root, members))
+        lines += _consequences(members, families, left)
+    if left:
+        lines += _consequences(list(left.values()), families, left)
+    if status.retired:
+        lines.append(f"  gone from the project, will leave out/: {', '.join(folded(list(status.retired), {}))}")
+    if status.unpublished:
+        lines.append(f"  {count_text(status.unpublished, 'published file')} in out/ missing or changed there; rebuild restores")
+    lines.append("  builder explain NAME says why; builder rebuild brings all up to date")
+    return "\n".join(lines)
+
+
+def _headline(status: Status, changed: list[SourceStatus], stale: list[TargetStatus]) -> str:
+    """The first line: what changed, how much is not fresh, how long it would take."""
+    is_new = changed and all(s.state == "new" for s in changed)
+    word = "new" if is_new else "changed"
+    parts = [
+        status.project,
+        f"{len(changed)} of {count_text(len(status.sources), 'source')} {word}",
+        f"{len(stale):,} of {count_text(len(status.targets), 'target')} not fresh",
+        about(status.predicted_s, status.workers),
+    ]
+    return " · ".join(p for p in parts if p)
+
+
+def _source_line(source: SourceStatus, among: list[SourceStatus]) -> str:
+    """One source with its state and what became of its files."""
+    width = max(len(s.name) for s in among)
+    what = ", ".join(source.reasons[:3]) + (" …" if len(source.reasons) > 3 else "")
+    if source.state == "new" or not source.reasons:
+        what = source.shown + (f", {bytes_text(source.bytes)}" if source.bytes else "")
+    return f"  {source.name:<{width}}  {source.state:<8} {what}".rstrip()
+
+
+def _cause(root: tuple[str, str], members: list[TargetStatus]) -> str:
+    """A root cause that is no changed source, in words."""
+    kind, subject = root
+    if kind == "missing":
+        return "never built"
+    if kind == "failed":
+        return f"{subject}  failed last time"
+    detail = next((r.detail for t in members for r in t.reasons if r.kind == kind or kind == "recipe"), "changed")
+    name = {"recipe": f"recipe {subject}", "environment": f"library {subject}", "project": subject}.get(kind, subject)
+    return f"{name}  {detail}"
+
+
+def _consequences(
+    targets: list[TargetStatus], families: dict[str, int], left: dict[str, TargetStatus]
+) -> list[str]:
+    """Targets under their cause, a line per state; they leave `left`."""
+    lines = []
+    for state in NOT_FRESH:
+        names = [t.name for t in targets if t.state is state]
+        if names:
+            tail = " … may prove fresh" if state is State.PENDING else ""
+            lines += wrapped(f"    {state.value:<8} ", ", ".join(folded(names, families)) + tail)
+    for target in targets:
+        left.pop(target.name, None)
+    return lines
+
+
+def wrapped(label: str, text: str) -> list[str]:
+    """A label and a long text, wrapped under itself."""
+    return textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False)
+
+
+def plan_text(report: PlanReport) -> str:
+    """The plan: what is taken in, what runs and why, what is restored, the time it should take and what binds it."""
+    plan, schedule = report.plan, report.schedule
+    if not schedule.slots:
+        return "nothing to do: all is fresh"
+    families = families_of(plan.situation.graph.targets)
+    lines = []
+    for word, kind, action in (
+        ("read", "intake", "run"), ("restore", "intake", "restore"), ("restore", "target", "restore"), ("run", "target", "run"),
+    ):  # fmt: skip
+        names = [s.name for s in schedule.slots if (s.kind, s.action) == (kind, action)]
+        if kind == "target":
+            lines += _grouped(word, names, report, families)
+        elif names:
+            lines += wrapped(f"  {word:<8} ", ", ".join(folded(names, {})))
+    for lane in schedule.lanes_s:
+        names = [s.name for s in schedule.slots if dict(s.lanes).get(lane)]
+        if names:
+            lines += wrapped(f"  lane {lane}: ", ", ".join(folded(names, families)))
+    runs = sum(s.action == "run" and s.kind == "target" for s in schedule.slots)
+    restores = sum(s.action == "restore" and s.kind == "target" for s in schedule.slots)
+    reads = sum(s.kind == "intake" for s in schedule.slots)
+    closing = f"{count_text(runs, 'step')} to run, {restores} to restore, {count_text(reads, 'source')} to take in"
+    if schedule.predicted_s is not None:
+        closing += f" · {about(schedule.predicted_s, schedule.workers)} · bound by {schedule.bottleneck}"
+    return "\n".join([*lines, closing])
+
+
+def _grouped(word: str, names: list[str], report: PlanReport, families: dict[str, int]) -> list[str]:
+    """Steps with the same reason, folded into one line each."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        verdict = report.plan.verdicts[name]
+        why = reason_text(verdict.reasons[0]) if verdict.reasons else ""
+        if verdict.state is State.PENDING:
+            why = "if its inputs change"
+        groups.setdefault(why, []).append(name)
+    lines = []
+    for why, members in groups.items():
+        lines += wrapped(f"  {word:<8} ", ", ".join(folded(members, families)) + (f"  ({why})" if why else ""))
+    return lines
+
+
+def reason_text(reason: Reason) -> str:
+    """A reason in a few words."""
+    if reason.kind in ("missing", "forced", "failed"):
+        return reason.detail
+    return f"{reason.subject} {reason.detail}"
+
+
+def explanation_text(explanation: Explanation) -> str:
+    """Why a target is as it is, with the values before and after."""
+    lines = [f"{explanation.name} is {explanation.state.value}"]
+    if explanation.recipe:
+        lines[0] += f"  ({explanation.recipe}, {explanation.place})"
+    for reason in explanation.reasons:
+        lines.append(f"  {reason.kind:<11} {reason_text(reason)}")
+        if reason.before or reason.after:
+            lines.append(f"              {_short(reason.before)} → {_short(reason.after)}")
+    if explanation.error is not None:
+        lines += ["  " + line for line in explanation.error.render().splitlines()]
+    if explanation.waits_for:
+        lines += wrapped("  waits for   ", ", ".join(folded(list(explanation.waits_for), {})))
+    if explanation.chain:
+        lines += wrapped("  because     ", " → ".join(explanation.chain))
+    if explanation.state is State.FRESH:
+        lines.append("  every field of its build key is as it was when it was built")
+    width = max((len(n) for n, _ in explanation.inputs), default=0)
+    lines += [f"  reads       {n:<{width}}  {_short(d)}" for n, d in explanation.inputs]
+    return "\n".join(lines)
+
+
+def _short(value: str | None) -> str:
+    """A digest cut for people; other values as they are."""
+    if value is None:
+        return "none"
+    return value[:12] if len(value) == 64 and all(c in "0123456789abcdef" for c in value) else value
+
+
+def run_text(run: Run) -> str:
+    """What a rebuild did: changed sources, outcomes, failures, one closing line."""
+    lines = []
+    for source in run.sources:
+        if source.outcome != "failed":
+            lines.append(f"  {source.name}: {source.outcome}" + _rows_text(source.rows, source.difference))
+    families = families_of(t.name for t in run.targets)
+    for outcome in ("built", "updated", "unchanged", "restored"):
+        names = [t.name for t in run.targets if t.outcome == outcome]
+        if names:
+            lines += wrapped(f"  {outcome:<9} ", ", ".join(folded(names, families)))
+    if run.retired:
+        lines += wrapped("  left out/ ", ", ".join(folded(list(run.retired), {})) + " (no longer part of the project)")
+    lines += [f"  warning[{code}]: {text}" for code, text in run.warnings]
+    blocked = [t.name for t in run.targets if t.outcome == "blocked"]
+    for cause in unique_errors(run):
+        lines.append(cause.render())
+    if blocked:
+        lines += wrapped("  blocked   ", ", ".join(folded(blocked, families)))
+    return "\n".join([*lines, closing_text(run)])
+
+
+def unique_errors(run: Run) -> list[object]:
+    """The errors of a run, each once: outputs of one step share theirs."""
+    return list({(e.code, e.target, e.message): e for e in run.errors}.values())  # type: ignore[return-value]
+
+
+def _rows_text(rows: int | None, difference: tuple[int, int, int] | None) -> str:
+    """Rows and what changed among them, as a phrase."""
+    if rows is None:
+        return ""
+    if difference is None or difference == (rows, 0, 0):
+        return f" · {count_text(rows, 'row')}"
+    if difference == (0, 0, 0):
+        return f" · {count_text(rows, 'row')}, none changed"
+    added, removed, changed = difference
+    said = [f"{n:,} {word}" for n, word in ((added, "added"), (removed, "removed"), (changed, "changed")) if n]
+    return f" · {sum(difference):,} of {count_text(rows, 'row')} changed ({', '.join(said)})"
+
+
+def closing_text(run: Run) -> str:
+    """The last line of a run."""
+    if run.outcome == "nothing":
+        said = f"nothing to do: {count_text(run.fresh, 'target')} fresh"
+        return f"{run.project} · {said} · {seconds_text(run.wall_s)}"
+    totals = run.totals
+    said = ", ".join(f"{totals[k]:,} {k}" for k in totals if totals[k])
+    return f"{run.project} · {run.name} {run.outcome} · {said} · {seconds_text(run.wall_s)}"

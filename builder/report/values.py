@@ -1,0 +1,220 @@
+"""Reports as values: what `status`, `plan` and `explain` say, with their JSON.
+
+Decides which facts are told. `report.text` and `report.html` decide how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from builder.compile.schedule import Schedule
+from builder.errors import BuilderError
+from builder.names import Params, value_json
+from builder.plan.plan import Plan
+from builder.plan.verdict import Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """How one source stands: new, unchanged, changed or missing."""
+
+    name: str
+    state: str
+    files: int
+    bytes: int
+    reasons: tuple[str, ...]
+    shown: str
+    rows: int | None = None
+    problem: BuilderError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """How one target stands, and why."""
+
+    name: str
+    recipe: str
+    params: Params
+    state: State
+    reasons: tuple[Reason, ...]
+    predicted_s: float | None
+    lanes: tuple[tuple[str, int], ...]
+    roots: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the whole project stands."""
+
+    project: str
+    sensed_s: float
+    sources: tuple[SourceStatus, ...]
+    targets: tuple[TargetStatus, ...]
+    predicted_s: float | None
+    workers: int
+    unpublished: int = 0
+    retired: tuple[str, ...] = ()
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """How many targets stand how."""
+        counts = {"targets": len(self.targets)} | dict.fromkeys((s.value for s in State), 0)
+        for target in self.targets:
+            counts[target.state.value] += 1
+        return counts
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing is to be done."""
+        return all(t.state is State.FRESH for t in self.targets) and not self.unpublished and not self.retired
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that ``builder status --json`` prints."""
+        return {
+            "format": 1, "project": self.project, "sensed_s": round(self.sensed_s, 4),
+            "sources": [
+                {"name": s.name, "state": s.state, "files": s.files, "bytes": s.bytes, "reasons": list(s.reasons),
+                 "error": s.problem and s.problem.to_json()}
+                for s in self.sources
+            ],
+            "targets": [
+                {"name": t.name, "recipe": t.recipe, "params": {k: value_json(v)[1] for k, v in t.params},
+                 "state": t.state.value, "reasons": [r.to_json() for r in t.reasons],
+                 "predicted_s": t.predicted_s, "lanes": dict(t.lanes)}
+                for t in self.targets
+            ],
+            "totals": self.totals, "predicted_s": self.predicted_s,
+            "unpublished": self.unpublished, "retired": list(self.retired),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        from builder.report.text import status_text
+
+        return status_text(self)
+
+    def _repr_html_(self) -> str:
+        from builder.report.html import status_html
+
+        return status_html(self)
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What a rebuild would do, in order, with the schedule where times are known."""
+
+    plan: Plan
+    schedule: Schedule
+    token: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that ``builder plan --json`` prints; one entry per target, those of one step share ``step``."""
+        graph = self.plan.situation.graph
+        steps = []
+        ready: dict[str, float | None] = {}
+        for slot in self.schedule.slots:
+            reasons: list[dict[str, str]]
+            if slot.kind == "intake":
+                names: tuple[str, ...] = (slot.name,)
+                found = self.plan.sources[slot.name]
+                reasons = [{"kind": "source", "subject": slot.name, "detail": d} for d in found.reasons or (found.state,)]
+            else:
+                names = graph.steps[slot.name].targets
+                reasons = [r.to_json() for r in self.plan.verdicts[slot.name].reasons]
+            for name in names:
+                steps.append(
+                    {"kind": slot.kind, "name": name, "step": slot.name, "action": slot.action, "reasons": reasons,
+                     "predicted_s": slot.predicted_s, "lanes": dict(slot.lanes), "priority": slot.priority,
+                     "start_s": slot.start_s, "finish_s": slot.finish_s}
+                )  # fmt: skip
+                if slot.kind == "target":
+                    ready[name] = slot.finish_s
+        schedule = self.schedule
+        return {
+            "format": 1, "steps": steps, "predicted_s": schedule.predicted_s, "workers": schedule.workers,
+            "bounds": {"critical_path_s": schedule.critical_path_s, "work_s": schedule.work_s, "lanes": dict(schedule.lanes_s)},
+            "bottleneck": schedule.bottleneck, "ready": ready, "situation": self.token,
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        from builder.report.text import plan_text
+
+        return plan_text(self)
+
+    def _repr_html_(self) -> str:
+        from builder.report.html import plan_html
+
+        return plan_html(self)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a target is as it is: its reasons with the values before and after, and what it waits for."""
+
+    name: str
+    state: State
+    reasons: tuple[Reason, ...]
+    waits_for: tuple[str, ...]
+    inputs: tuple[tuple[str, str | None], ...]
+    chain: tuple[str, ...] = ()
+    error: BuilderError | None = None
+    recipe: str = ""
+    place: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that ``builder explain --json`` prints."""
+        return {
+            "format": 1, "name": self.name, "state": self.state.value,
+            "reasons": [r.to_json() | {"before": r.before, "after": r.after} for r in self.reasons],
+            "waits_for": list(self.waits_for),
+            "inputs": [{"name": n, "digest": d} for n, d in self.inputs],
+            "error": self.error and self.error.to_json(),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        from builder.report.text import explanation_text
+
+        return explanation_text(self)
+
+    def _repr_html_(self) -> str:
+        from builder.report.html import preformatted
+
+        return preformatted(str(self))
+
+
+def root_causes(plan: Plan) -> dict[str, tuple[tuple[str, str], ...]]:
+    """The causes at the root of each step that is not fresh: pairs of a kind and a subject, nearest first."""
+    graph = plan.situation.graph
+    roots: dict[str, tuple[tuple[str, str], ...]] = {}
+    for name, verdict in plan.verdicts.items():
+        found: dict[tuple[str, str], None] = {}
+        for reason in verdict.reasons:
+            subject = reason.subject.partition("(")[0]
+            if reason.kind == "upstream" and graph.maker.get(subject) in roots:
+                found |= dict.fromkeys(roots[graph.maker[subject]])
+            elif reason.kind in ("recipe", "version", "parameter"):
+                found[("recipe", graph.steps[name].recipe)] = None
+            elif reason.kind == "missing":
+                found[("missing", "never built")] = None
+            else:
+                found[(reason.kind, subject)] = None
+        if verdict.state is not State.FRESH:
+            roots[name] = tuple(found)
+    return roots
+
+
+def folded(names: list[str], families: Mapping[str, int]) -> list[str]:
+    """Names for people: a family's members stand as ``name[*] (54)``, a few of them by name."""
+    by_base: dict[str, list[str]] = {}
+    for name in names:
+        by_base.setdefault(name.partition("[")[0], []).append(name)
+    shown = []
+    for base, members in by_base.items():
+        if len(members) <= 2 or members == [base]:
+            shown += members
+        elif len(members) == families.get(base):
+            shown.append(f"{base}[*] ({len(members)})")
+        else:
+            shown.append(f"{base}[…] ({len(members)} of {families.get(base, len(members))})")
+    return shown

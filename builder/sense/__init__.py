@@ -1,0 +1,1 @@
+"""Sensing: the only phase that looks at the world."""

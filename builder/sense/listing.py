@@ -1,0 +1,105 @@
+"""The files that a pattern names now, in name order.
+
+Decides which files make up a source. Never reads them, never follows a name found in data, and lists only folders that
+can hold a match.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.sense.patterns import Captures, Pattern, join, parse_pattern, prefix_of
+from builder.sense.tokens import token_of, unreadable
+
+__all__ = ["Match", "companions", "list_pattern", "prefix_of"]
+
+_SHAPEFILE_ENDINGS = (".dbf", ".shx", ".prj", ".cpg")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One file: its path (relative to the project unless the pattern is absolute), its captures, its name within."""
+
+    path: str
+    captures: Captures
+    name: str
+
+
+def list_pattern(root: Path, pattern: str) -> list[Match]:
+    """The files that `pattern` names below `root`, in the order of their paths' code points; none is an empty list.
+
+    A plain path gives one match where it exists; a plain folder gives every file below it that is not hidden, with
+    names relative to it. Links are followed; in ``**`` a folder that holds itself is entered once.
+
+    Raises
+    ------
+    SourceError
+        ``source-unreadable``: a folder that may not be listed.
+    ConfigError
+        ``recipe-declaration``: the pattern cannot be read.
+    """
+    parsed = parse_pattern(pattern)
+    base = os.fspath(root)
+    if parsed.is_plain:
+        path = join(parsed.segments)
+        full = os.path.join(base, path)
+        if not os.path.isdir(full):
+            return [Match(path, (), parsed.segments[-1])] if token_of(full) else []
+        parsed = Pattern(f"{path}/**")
+    tree = _Tree(base)
+    return [Match(p, parsed.match(p) or (), parsed.name_of(p)) for p in sorted(parsed.walk(tree.entries, tree.is_file))]
+
+
+def companions(path: str) -> list[str]:
+    """The files that belong to a shapefile's ``.shp``, in name order, empty for all else: they are content as well."""
+    stem, ending = os.path.splitext(path)
+    if ending.lower() != ".shp":
+        return []
+    spellings = [stem + e for e in (*_SHAPEFILE_ENDINGS, *(e.upper() for e in _SHAPEFILE_ENDINGS))]
+    return sorted(s for s in spellings if os.path.isfile(s))
+
+
+class _Tree:
+    """Lists folders below `base` for `Pattern.walk`."""
+
+    def __init__(self, base: str) -> None:
+        self.base = base
+
+    def is_file(self, path: str) -> bool:
+        return os.path.isfile(os.path.join(self.base, path))
+
+    def entries(self, folder: str) -> list[tuple[str, bool]]:
+        """Files and folders, links followed; what is neither (a link to nowhere, a pipe) is left out."""
+        full = os.path.join(self.base, folder)
+        found = []
+        try:
+            with os.scandir(full) as listed:
+                for entry in listed:
+                    is_folder = _is(entry.is_dir)
+                    if is_folder and entry.is_symlink() and self._holds(entry.path, folder):
+                        continue
+                    if is_folder or _is(entry.is_file):
+                        found.append((entry.name, is_folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return []  # it vanished, or was never there: nothing matches
+        except OSError as cause:
+            raise unreadable(folder or self.base, cause) from cause
+        return found
+
+    def _holds(self, link: str, folder: str) -> bool:
+        """Whether a linked folder is one of those on the way to it: a circle."""
+        found = os.stat(link)
+        way = [self.base]
+        for name in folder.split("/") if folder else ():
+            way.append(os.path.join(way[-1], name or "/"))
+        return any(os.path.samestat(found, os.stat(step)) for step in way)
+
+
+def _is(claim: Callable[[], bool]) -> bool:
+    try:
+        return claim()
+    except OSError:  # links in a circle
+        return False

@@ -1,0 +1,226 @@
+"""Sensing: what the world looks like now. The only phase that looks at sources.
+
+Decides nothing about staleness; gives a `Situation` that a whole run is pinned to.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from builder.authoring.templates import Surroundings, Templates, from_cache, from_recipes
+from builder.config import Config
+from builder.digests import Digest, Hasher
+from builder.errors import BuilderError, error
+from builder.execute.spec import SourceFile
+from builder.graph.declare import SourceDecl
+from builder.names import Params, member_name, parse_reference
+from builder.sense.cache import SenseCache, read_json, write_json
+from builder.sense.environment import library_versions
+from builder.sense.hashing import FileVersion, Progress, sense_files
+from builder.sense.listing import companions, list_pattern
+from builder.sense.pins import read_pin
+from builder.sense.remote import RemoteFile, RemoteVersion, copy_path, list_remote, sense_remote
+from builder.sense.urls import is_remote, shown_url
+from builder.situation import Sensed, Situation
+from builder.tables.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One file of a source as listed: its name in the source, and where it is."""
+
+    name: str
+    path: str
+    shown: str
+    remote: RemoteFile | None = None
+
+
+@dataclass
+class Sensor:
+    """Senses one project; keeps what it listed, so that each pattern is listed once."""
+
+    config: Config
+    progress: Progress | None = None
+    now_ns: int = field(default_factory=time.time_ns)
+
+    def __post_init__(self) -> None:
+        self.cache = SenseCache(self.config.store / "sense.json")
+        self._listed: dict[str, dict[Params, list[Listed]]] = {}
+        self._versions: dict[str, FileVersion | BuilderError] = {}
+
+    def situation(self) -> Situation:
+        """The situation now.
+
+        Raises
+        ------
+        ConfigError, GraphError
+            Whatever is wrong with the project; problems of sources stand in the situation instead.
+        """
+        began = time.perf_counter()
+        templates = self._templates()
+        sources = self._sources(templates)
+        libraries = [*self.config.environment, *(e for r in templates.graph.recipes.values() for e in r.environment)]
+        situation = Situation(
+            graph=templates.graph,
+            declarations=templates.sources,
+            sources=sources,
+            environment=library_versions(dict.fromkeys(libraries)),
+            depends=tuple(self._depends()),
+            pins=self._pins(templates),
+            bundle=templates.bundle,
+            sensed_s=time.perf_counter() - began,
+            project_environment=tuple(self.config.environment),
+        )
+        self.cache.save(self._versions)
+        return situation
+
+    # -- the graph -------------------------------------------------------------------------------------------------
+
+    def _templates(self) -> Templates:
+        config = self.config
+        around = Surroundings(config.root, config.recipes, config.store, config.lanes, self._digests, self._members)
+        path = config.store / "graph.json"
+        templates = from_cache(read_json(path), around)
+        if templates is None:
+            templates, cached = from_recipes(around)
+            if config.store.is_dir():
+                write_json(path, cached)
+        return templates
+
+    def _digests(self, paths: Iterable[str]) -> Mapping[str, str]:
+        """Content digests of files by path, relative to the project or absolute; those not there are left out."""
+        by_path = {os.path.join(self.config.root, p): p for p in paths}
+        found = self._sense(by_path)
+        return {p: found[full].digest for full, p in by_path.items() if isinstance(found.get(full), FileVersion)}  # type: ignore[union-attr]
+
+    def _members(self, families: Iterable[SourceDecl]) -> dict[str, tuple[Params, ...]]:
+        """The members of families of sources, in the order of their values."""
+        return {parse_reference(s.name).base: tuple(self._listing(s)) for s in families}
+
+    # -- files -----------------------------------------------------------------------------------------------------
+
+    def _sense(self, paths: Iterable[str]) -> Mapping[str, FileVersion | BuilderError]:
+        """Versions of local files, each sensed once per situation."""
+        missing = [p for p in paths if p not in self._versions]
+        if missing:
+            self._versions |= sense_files(missing, self.cache, self.now_ns, self.progress, self.config.root)
+        return self._versions
+
+    def _listing(self, source: SourceDecl) -> dict[Params, list[Listed]]:
+        """The files of each member of a source, members in the order of their values, files in name order."""
+        base = parse_reference(source.name).base
+        if base not in self._listed:
+            order = [k for k, _ in parse_reference(source.name).fixed]
+            members: dict[Params, list[Listed]] = {}
+            for captures, listed in self._list(source.path):
+                values = dict(captures)
+                members.setdefault(tuple((k, values[k]) for k in order), []).append(listed)
+            self._listed[base] = dict(sorted(members.items()))
+        return self._listed[base]
+
+    def _list(self, pattern: str) -> Iterable[tuple[Params, Listed]]:
+        if is_remote(pattern):
+            for found in list_remote(pattern):
+                yield tuple(found.captures), Listed(found.name, found.url, shown_url(found.url), found)
+            return
+        for match in list_pattern(self.config.root, pattern):
+            yield tuple(match.captures), Listed(match.name, os.path.join(self.config.root, match.path), match.path)
+            for extra in companions(os.path.join(self.config.root, match.path)):
+                name = os.path.join(os.path.dirname(match.name), os.path.basename(extra))
+                yield tuple(match.captures), Listed(name, extra, os.path.relpath(extra, self.config.root))
+
+    # -- sources ---------------------------------------------------------------------------------------------------
+
+    def _sources(self, templates: Templates) -> dict[str, Sensed]:
+        """Every source with its files and their digests, or its problem."""
+        listed: dict[str, list[Listed] | BuilderError] = {}
+        for node in templates.graph.sources.values():
+            try:
+                listed[node.name] = self._listing(templates.sources[node.base]).get(node.params, [])
+            except BuilderError as cause:
+                if cause.exit_code == 2:
+                    raise
+                listed[node.name] = cause
+        files = [f for found in listed.values() if isinstance(found, list) for f in found]
+        self._sense([f.path for f in files if f.remote is None])
+        remote = self._remote([f.remote for f in files if f.remote is not None])
+        return {
+            node.name: self._sensed(node.name, templates.sources[node.base], listed[node.name], remote)
+            for node in templates.graph.sources.values()
+        }
+
+    def _remote(self, files: list[RemoteFile]) -> Mapping[str, RemoteVersion | BuilderError]:
+        """Versions of remote objects; what had to be read lies in the store as a private copy."""
+        if not files:
+            return {}
+        folder = self.config.store / "remote"
+
+        def is_held(digest: Digest) -> bool:
+            return any(folder.glob(f"{digest[:40]}*"))
+
+        return sense_remote(files, self.cache.remote, is_held, folder)
+
+    def _sensed(
+        self,
+        name: str,
+        source: SourceDecl,
+        listed: list[Listed] | BuilderError,
+        remote: Mapping[str, RemoteVersion | BuilderError],
+    ) -> Sensed:
+        """One source with the versions of its files."""
+        base = parse_reference(source.name).base
+        if isinstance(listed, BuilderError):
+            return Sensed(name, base, problem=listed.about(name))
+        files = []
+        for item in listed:
+            version = remote.get(item.path) if item.remote else self._versions.get(item.path)
+            if isinstance(version, BuilderError):
+                return Sensed(name, base, problem=version.about(name))
+            if isinstance(version, RemoteVersion):
+                path = str(copy_path(self.config.store / "remote", item.path, version.digest))
+                files.append(SourceFile(item.name, path, item.shown, version.size, version.digest))
+            elif version is not None:
+                token = version.token
+                files.append(SourceFile(item.name, item.path, item.shown, token[0], version.digest, tuple(token)))  # type: ignore[arg-type]
+        if not files:
+            return Sensed(name, base, problem=_missing(name, source))
+        hasher = Hasher("files")
+        for file in files:
+            hasher.text(file.name).text(file.digest)
+        return Sensed(name, base, tuple(files), hasher.digest())
+
+    # -- the rest --------------------------------------------------------------------------------------------------
+
+    def _depends(self) -> list[tuple[str, str]]:
+        """Files that count for every recipe, with their digests."""
+        paths = sorted({m.path for pattern in self.config.depends for m in list_pattern(self.config.root, pattern)})
+        digests = self._digests(paths)
+        return [(p, digests[p]) for p in paths if p in digests]
+
+    def _pins(self, templates: Templates) -> dict[str, Schema]:
+        """The pinned schemas of table sources that have one."""
+        tables = [base for base, s in templates.sources.items() if s.is_table]
+        found = ((base, read_pin(self.config.root, base)) for base in tables)
+        return {base: pin for base, pin in found if pin is not None}
+
+
+def _missing(name: str, source: SourceDecl) -> BuilderError:
+    """The error of a source that has no file."""
+    shown = shown_url(source.path) if is_remote(source.path) else source.path
+    return error(
+        "source-missing",
+        f"source '{name}' has no file",
+        place=shown,
+        facts=[("declared", str(source.place))],
+        hint="put the file there, or mend the path in b.source",
+        target=name,
+    )
+
+
+def source_members(sensor: Sensor, source: SourceDecl) -> list[str]:
+    """Full names of the members of a source, in order."""
+    return [member_name(parse_reference(source.name).base, params) for params in sensor._listing(source)]

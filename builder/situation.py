@@ -1,0 +1,51 @@
+"""The situation: what sensing found, as plain values. Planning reads nothing else of the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from builder.digests import Digest
+from builder.errors import BuilderError
+from builder.execute.spec import SourceFile
+from builder.graph.declare import SourceDecl
+from builder.graph.graph import Graph
+from builder.tables.schema import Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Sensed:
+    """One source as it is now: its files with their digests, or the problem that stands in the way.
+
+    ``content`` is the digest of names and contents; None where there is a problem.
+    """
+
+    name: str
+    base: str
+    files: tuple[SourceFile, ...] = ()
+    content: Digest | None = None
+    problem: BuilderError | None = None
+
+    @property
+    def bytes(self) -> int:
+        """The size of all files together."""
+        return sum(f.bytes for f in self.files)
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that staleness depends on, pinned for one run."""
+
+    graph: Graph
+    declarations: Mapping[str, SourceDecl]
+    sources: Mapping[str, Sensed]
+    environment: Mapping[str, str]
+    depends: tuple[tuple[str, str], ...]
+    pins: Mapping[str, Schema]
+    bundle: Digest
+    sensed_s: float = 0.0
+    project_environment: tuple[str, ...] = field(default=())
+
+    def is_table(self, name: str) -> bool:
+        """Whether a source is taken in as a table."""
+        return self.declarations[self.graph.sources[name].base].is_table

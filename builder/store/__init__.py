@@ -1,0 +1,1 @@
+"""The store: parts, manifests, the ledger, commits, publishing."""

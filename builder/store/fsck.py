@@ -1,0 +1,70 @@
+"""Checking the store: parts against what the ledger says of them.
+
+Decides what is damaged. A damaged part is forgotten with every trace that needs it, so that the next rebuild makes it anew.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from builder.store import disk
+from builder.store.commits import Committer
+from builder.store.ledger import FILE, Ledger
+from builder.store.manifest import Manifest, Part
+
+
+def damaged_parts(ledger: Ledger, store: Path) -> list[tuple[str, str]]:
+    """(problem, path relative to the store) of every part that is missing or not as it was written."""
+    found: dict[str, str] = {}
+    for (body,) in ledger.rows("SELECT body FROM manifests"):
+        manifest = Manifest.from_json(json.loads(body))
+        for part in manifest.parts:
+            if part.path not in found:
+                problem = _problem(store, manifest, part)
+                if problem:
+                    found[part.path] = problem
+    return [(problem, path) for path, problem in found.items()]
+
+
+def _problem(store: Path, manifest: Manifest, part: Part) -> str:
+    """What is wrong with a part; empty where nothing is."""
+    path = store / part.path
+    beside = store / (part.path + ".rows")
+    if not path.is_file() or (manifest.kind == "table" and not beside.is_file()):
+        return "part missing"
+    size = path.stat().st_size + (beside.stat().st_size if manifest.kind == "table" else 0)
+    if size != part.bytes:
+        return "part has another size"
+    if manifest.kind != "table":
+        from builder.sense.hashing import hash_file
+
+        return "" if hash_file(str(path)) == part.digest else "part has other bytes"
+    from builder.tables.check import is_sound
+
+    assert manifest.schema is not None
+    return "" if is_sound(path, beside, manifest.schema) else "part has other rows"
+
+
+def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
+    """Forget every output that needs one of these parts, and remove the parts."""
+    broken = set(paths)
+    bodies = ledger.rows("SELECT id, body FROM manifests")
+    numbers = [n for n, body in bodies if any(p.path in broken for p in Manifest.from_json(json.loads(body)).parts)]
+    with committer._transaction() as db:
+        for number in numbers:
+            for table in ("traces", "versions", "current"):
+                db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))
+            db.execute("DELETE FROM manifests WHERE id = ?", (number,))
+    for path in paths:
+        disk.remove(ledger.store / path)
+        disk.remove(ledger.store / (path + ".rows"))
+
+
+def set_ledger_aside(store: Path) -> None:
+    """Rename a ledger that cannot be read, so that an empty one takes its place; parts become orphans for gc."""
+    suffix = time.strftime("%Y%m%d-%H%M%S")
+    for name in (FILE, FILE + "-wal", FILE + "-shm"):
+        if (store / name).exists():
+            disk.replace(store / name, store / f"{name}.damaged-{suffix}")

@@ -1,0 +1,85 @@
+"""Garbage collection: what no kept version needs leaves the store.
+
+Decides what is alive: the present version of everything, the last versions of each target, the last complete build. Holds the store's lock,
+so no attempt of this builder is writing meanwhile. The ledger forgets first; files go after, so that a kill leaves only orphans for the
+next collection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from builder.store import disk
+from builder.store.commits import Committer
+from builder.store.ledger import Ledger
+from builder.store.manifest import Manifest
+
+
+def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_dry: bool) -> tuple[list[str], int]:
+    """Paths (relative to the store) and bytes of what was removed, or would be with `is_dry`."""
+    alive = _alive_manifests(ledger, keep)
+    bodies = ledger.rows("SELECT id, body FROM manifests")
+    parts = {p.path for number, body in bodies if number in alive for p in Manifest.from_json(json.loads(body)).parts}
+    needed = parts | {f"{p}.rows" for p in parts}
+    dead = [p for p in _files(store / "parts") if p.relative_to(store).as_posix() not in needed]
+    dead += [*_files(store / "scratch"), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
+    dead += [p for p in _files(store / "logs") if p.parent.name not in _kept_runs(ledger, keep)]
+    size = sum(p.lstat().st_size for p in dead)
+    if not is_dry:
+        _forget(committer, {number for number, _ in bodies} - alive)
+        for path in dead:
+            disk.remove(path)
+    return sorted(p.relative_to(store).as_posix() for p in dead), size
+
+
+def _alive_manifests(ledger: Ledger, keep: int) -> set[int]:
+    """Numbers of the manifests that some kept version names."""
+    alive = {r[0] for r in ledger.rows("SELECT manifest FROM current")}
+    query = """SELECT manifest FROM (SELECT manifest, row_number() OVER (PARTITION BY name ORDER BY run DESC) AS age FROM versions)
+               WHERE age <= ? AND manifest IS NOT NULL"""
+    alive |= {r[0] for r in ledger.rows(query, keep)}
+    complete = ledger.complete_run()
+    if complete is not None:
+        for name in ledger.names_at(complete):
+            found = ledger.version_at(name, complete)
+            alive |= {found[0]} if found else set()
+    return alive
+
+
+def _forget(committer: Committer, numbers: set[int]) -> None:
+    """Let the ledger forget manifests with their traces and versions."""
+    with committer._transaction() as db:
+        for number in numbers:
+            for table in ("traces", "versions"):
+                db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))
+            db.execute("DELETE FROM manifests WHERE id = ?", (number,))
+        db.execute("DELETE FROM keys WHERE key NOT IN (SELECT key FROM traces) AND key NOT IN (SELECT key FROM current)")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder."""
+    return (p for p in folder.rglob("*") if p.is_file() or p.is_symlink())
+
+
+def _old_bundles(store: Path) -> Iterator[Path]:
+    """Packed recipes that the cached graph does not name."""
+    from builder.sense.cache import read_json
+
+    cached = read_json(store / "graph.json")
+    current = cached.get("bundle") if isinstance(cached, dict) else None
+    return (p for p in (store / "bundles").glob("*.zip") if p.stem != current)
+
+
+def _old_copies(ledger: Ledger, store: Path) -> Iterator[Path]:
+    """Private copies of remote objects that no present version of a source was made from."""
+    keys = {r[0] for r in ledger.rows("SELECT key FROM current")}
+    needed = {v[:40] for key in keys for k, _, v in ledger.fields(key) if k == "source"}
+    return (p for p in (store / "remote").glob("*") if p.name[:40] not in needed)
+
+
+def _kept_runs(ledger: Ledger, keep: int) -> set[str]:
+    """Names of the runs whose logs stay: the last ones, and those of present versions."""
+    last = [f"r{r[0]}" for r in ledger.rows("SELECT id FROM runs ORDER BY id DESC LIMIT ?", max(keep, 20))]
+    return {*last, *(f"r{r[0]}" for r in ledger.rows("SELECT DISTINCT run FROM current"))}

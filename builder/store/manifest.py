@@ -1,0 +1,159 @@
+"""Manifests: what an output consists of, as plain values.
+
+Decides the digest of an output from its pieces. Never opens a part; imports no table library.
+
+A keyed table is a set of cells. Each cell gives 128 bits of (key, column, value); a column's digest is their sum over
+the rows, a row's hash their sum over the columns, both mod 2^128; so a changed row is folded into every digest by one
+subtraction and one addition, and neither the order of rows nor the layout of parts counts. A table's digest is the digest of its
+schema, its number of rows and its columns' digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from builder.digests import Digest, Hasher
+from builder.tables.schema import Schema
+
+Kind = Literal["table", "json", "bytes", "figure", "file", "files"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One immutable file of the store.
+
+    ``path`` is relative to the store, ``name`` the file's name inside an output of several files. Beside the part of a
+    table of n rows lies ``path + ".rows"``: n row hashes of 16 bytes (two little-endian uint64, low first).
+    """
+
+    path: str
+    rows: int
+    bytes: int
+    name: str = ""
+    digest: str = ""
+
+    def to_json(self) -> list[Any]:
+        """A plain list that `from_json` reads."""
+        return [self.path, self.rows, self.bytes, self.name, self.digest]
+
+    @staticmethod
+    def from_json(value: list[Any]) -> Part:
+        """The part that `to_json` wrote."""
+        return Part(*value)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Rows put in by one update: parts of upserted rows in key order with disjoint ranges, and parts of deleted keys."""
+
+    upserts: tuple[Part, ...]
+    deletes: tuple[Part, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        return {"upserts": [p.to_json() for p in self.upserts], "deletes": [p.to_json() for p in self.deletes]}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Layer:
+        """The layer that `to_json` wrote."""
+        return Layer(
+            tuple(Part.from_json(p) for p in value["upserts"]), tuple(Part.from_json(p) for p in value["deletes"])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One version of an output.
+
+    Tables have ``schema``, ``columns`` (column -> 32 hex digits) and one or more ``layers``, oldest first. All else is one
+    layer of files: ``json``, ``bytes``, ``figure`` and ``file`` have one part, ``files`` any number, by ``name``.
+    """
+
+    kind: Kind
+    digest: Digest
+    layers: tuple[Layer, ...]
+    rows: int = 0
+    bytes: int = 0
+    schema: Schema | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    base: Digest | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every part of every layer."""
+        return tuple(p for layer in self.layers for p in (*layer.upserts, *layer.deletes))
+
+    def split(self) -> list[Manifest]:
+        """One table per part, in key order, where there is one layer; else the whole as one."""
+        if len(self.layers) != 1:
+            return [self]
+        return [replace(self, layers=(Layer((p,)),), rows=p.rows) for p in self.layers[0].upserts]
+
+    def without_rows(self) -> Manifest:
+        """A table of this schema with no rows."""
+        return replace(self, layers=(), rows=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        value: dict[str, Any] = {
+            "kind": self.kind,
+            "digest": self.digest,
+            "layers": [layer.to_json() for layer in self.layers],
+            "rows": self.rows,
+            "bytes": self.bytes,
+        }
+        if self.schema is not None:
+            value |= {"schema": self.schema.to_json(), "columns": dict(self.columns), "base": self.base}
+        return value
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Manifest:
+        """The manifest that `to_json` wrote."""
+        schema = value.get("schema")
+        return Manifest(
+            kind=value["kind"],
+            digest=Digest(value["digest"]),
+            layers=tuple(Layer.from_json(layer) for layer in value["layers"]),
+            rows=value["rows"],
+            bytes=value["bytes"],
+            schema=None if schema is None else Schema.from_json(schema),
+            columns=value.get("columns", {}),
+            base=None if value.get("base") is None else Digest(value["base"]),
+        )
+
+
+def table_digest(schema: Schema, rows: int, columns: Mapping[str, str]) -> Digest:
+    """The digest of a table, or of some of its columns: `schema` says which ones, `columns` has at least their digests."""
+    hasher = Hasher("table").text(schema.digest()).number(rows)
+    for column in schema.columns:
+        hasher.text(columns[column.name])
+    return hasher.digest()
+
+
+def empty_table(schema: Schema) -> Manifest:
+    """A table of no rows, which needs no part."""
+    columns = dict.fromkeys(schema.names, f"{0:032x}")
+    return Manifest("table", table_digest(schema, 0, columns), (), schema=schema, columns=columns)
+
+
+def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
+    """What a reader of these columns depends on; None: all of them, or an output that is no table.
+
+    Raises
+    ------
+    KeyError
+        A column that the table does not have.
+    """
+    if names is None or manifest.schema is None:
+        return manifest.digest
+    return table_digest(manifest.schema.select(names), manifest.rows, manifest.columns)
+
+
+def files_digest(kind: Kind, files: Iterable[tuple[str, str]]) -> Digest:
+    """The digest of an output of files: pairs of a name relative to the output and the content's digest, in name order."""
+    hasher = Hasher(kind)
+    for name, digest in sorted(files):
+        hasher.text(name).text(digest)
+    return hasher.digest()

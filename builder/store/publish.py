@@ -1,0 +1,172 @@
+"""Publishing: the plain, complete files in ``out/`` that any other tool reads.
+
+Decides where a target lies there and how it gets there: whole, by rename. Store and ``out/`` never share bytes that could be written
+through: a file is a reflink where the file system can, else a copy.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+from builder.graph.graph import Graph
+from builder.names import Params, path_segment, value_text
+from builder.store import disk
+from builder.store.commits import Committer
+from builder.store.manifest import Manifest
+from builder.store.recall import Recall
+
+SUFFIXES = {"table": ".parquet", "json": ".json", "figure": ".png", "bytes": ".bin"}
+_FICLONE = 0x40049409
+
+
+def published_targets(graph: Graph, publish: str | tuple[str, ...], chosen: Iterable[str] = ()) -> frozenset[str]:
+    """The targets that belong in ``out/``: as the project says, unless the recipe says otherwise.
+
+    `chosen` are the targets that a list in the project's settings selects.
+    """
+    wanted = graph.leaves if publish == "leaves" else frozenset(graph.targets) if publish == "all" else frozenset(chosen)
+    found = set()
+    for step in graph.steps.values():
+        says = graph.recipes[step.recipe].publish
+        found |= {t for t in step.targets if (t in wanted if says is None else says)}
+    return frozenset(found)
+
+
+def published_path(name: str, base: str, params: Params, manifest: Manifest) -> str:
+    """Where a target lies, relative to ``out/``: ``NAME.parquet``, or ``NAME/state=CA/part-0.parquet`` for a member."""
+    suffix = SUFFIXES.get(manifest.kind, "")
+    if manifest.kind == "file":
+        suffix = "".join(Path(manifest.parts[0].name).suffixes[-1:])
+    if not params:
+        return path_segment(base) + suffix
+    folders = [path_segment(f"{k}={value_text(v)}") for k, v in params]
+    return "/".join([path_segment(base), *folders, f"part-0{suffix}"])
+
+
+class Publisher:
+    """Keeps ``out/`` in step with the present versions."""
+
+    def __init__(self, store: Path, out: Path, graph: Graph, names: frozenset[str], recall: Recall, committer: Committer) -> None:
+        self.store = store
+        self.out = out
+        self.graph = graph
+        self.names = names
+        self.recall = recall
+        self.committer = committer
+        self.standing = recall.ledger.published()
+        self.done: list[str] = []
+
+    def is_due(self, name: str, digest: str) -> bool:
+        """Whether what stands in ``out/`` for a target is not this version, or was changed there."""
+        if name not in self.standing:
+            return True
+        known, path, token = self.standing[name]
+        return known != digest or token != file_token(self.out / path)
+
+    def publish(self, name: str) -> None:
+        """Bring one target's files in ``out/`` up to date with its present version."""
+        if name not in self.names:
+            return
+        current = self.recall.ledger.current(name)
+        if current is None or not self.is_due(name, current.digest):
+            return
+        manifest = self.recall.manifest(current.manifest_id)
+        step = self.graph.step_of(name)
+        path = published_path(name, name.partition("[")[0], step.params, manifest)
+        if name in self.standing and self.standing[name][1] != path:
+            self._remove(self.standing[name][1])
+        self._write(manifest, self.out / path, step.params)
+        token = file_token(self.out / path)
+        self.committer.published(name, current.digest, path, token)
+        self.standing[name] = (current.digest, path, token)
+        self.done.append(name)
+
+    def publish_all(self, names: Iterable[str]) -> None:
+        """Bring these targets up to date where they are not."""
+        for name in names:
+            self.publish(name)
+
+    def withdraw(self, names: Iterable[str]) -> list[str]:
+        """The names of targets whose files were removed from ``out/``."""
+        gone = [n for n in names if n in self.standing]
+        for name in gone:
+            self._remove(self.standing.pop(name)[1])
+            self.committer.unpublished(name)
+        return gone
+
+    def _remove(self, path: str) -> None:
+        """Remove a published file and the folders it leaves empty."""
+        full = self.out / path
+        disk.remove(full)
+        for folder in full.parents:
+            if folder == self.out or not folder.is_relative_to(self.out):
+                break
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+
+    def _write(self, manifest: Manifest, path: Path, params: Params) -> None:
+        """Write an output so that it appears at `path` whole."""
+        disk.make_folder(path.parent)
+        fresh = path.with_name(f".{path.name[:60]}.{uuid.uuid4().hex[:8]}.tmp")
+        disk.before("write", path)
+        try:
+            with disk.writing(path):
+                if manifest.kind == "files":
+                    self._write_folder(manifest, fresh)
+                elif manifest.kind == "table" and not self._is_plain(manifest, params):
+                    from builder.tables.merge import write_plain
+
+                    write_plain(self.store, manifest, fresh, without=params)
+                else:
+                    copy_file(self.store / manifest.parts[0].path, fresh)
+            if path.is_dir() and not path.is_symlink():
+                disk.remove(path)
+            disk.replace(fresh, path)
+        except BaseException:
+            if fresh.is_dir():
+                shutil.rmtree(fresh, ignore_errors=True)
+            fresh.unlink(missing_ok=True)
+            raise
+
+    @staticmethod
+    def _is_plain(manifest: Manifest, params: Params) -> bool:
+        """Whether a table is one part as it is: a single layer, and no column that a folder's name gives already."""
+        names = set(manifest.schema.names) if manifest.schema else set()
+        return len(manifest.parts) == 1 and not names & {k for k, _ in params}
+
+    def _write_folder(self, manifest: Manifest, fresh: Path) -> None:
+        """Write an output of several files as a folder."""
+        fresh.mkdir(parents=True)
+        for part in manifest.parts:
+            target = fresh.joinpath(*(path_segment(s) for s in part.name.split("/")))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy_file(self.store / part.path, target)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A writable copy of a file, sharing its blocks where the file system can."""
+    import fcntl
+
+    with open(source, "rb") as old, open(target, "xb") as new:
+        try:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+        except OSError:
+            shutil.copyfileobj(old, new, 1 << 20)
+
+
+def file_token(path: Path) -> str:
+    """What tells whether a published file was touched: its size and time, empty where it is gone."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_size if not os.path.isdir(path) else 0}:{found.st_mtime_ns}"
+
+
+__all__ = ["Publisher", "published_path", "published_targets"]

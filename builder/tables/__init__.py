@@ -1,0 +1,1 @@
+"""Tables: schemas, digests, parts, reading and comparing."""

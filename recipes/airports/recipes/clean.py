@@ -1,0 +1,59 @@
+"""Rows that can be trusted, and beside them the rejects with their reasons."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import pandas as pd
+
+import builder as b
+
+from ._geo import repair
+
+KINDS = {
+    "heliport": "heliport|helipad",
+    "seaplane base": "seaplane",
+    "strip": r"\b(?:air)?strip\b|landing strip",
+    "airpark": r"\bair ?park\b",
+    "field": r"\b(?:air)?field\b",
+    "airport": r"\bairport\b",
+}
+
+
+@b.recipe(key="icao", outputs=("good", "rejects"))
+def clean_airports(airports: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Airports with a name and a possible position; the others as rejects."""
+    reason = pd.Series(pd.NA, index=airports.index, dtype="string")
+    reason[~airports["lon"].between(-180, 180)] = "longitude missing or beyond ±180"
+    reason[~airports["lat"].between(-90, 90)] = "latitude missing or beyond ±90"
+    reason[airports["name"].fillna("").str.strip() == ""] = "no name"
+    kept = airports.drop(columns="country")
+    return {"good": kept[reason.isna()], "rejects": kept.assign(reason=reason)[reason.notna()]}
+
+
+@b.recipe(key="id", outputs=("good", "rejects"))
+def clean_counties(counties: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
+    """Counties as valid polygons; those without an area as rejects."""
+    return _valid_regions(counties)
+
+
+@b.recipe(key="id", outputs=("good", "rejects"))
+def clean_states(states: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
+    """States as valid polygons; those without an area as rejects."""
+    return _valid_regions(states)
+
+
+@b.recipe(key="icao", inputs={"airports": b.read("clean_airports.good", columns=["icao", "name"])})
+def airport_kinds(airports: pd.DataFrame) -> pd.DataFrame:
+    """What each airport's name says it is: the first of `KINDS` that it mentions, else `other`."""
+    name = airports["name"].str.lower()
+    kind = pd.Series("other", index=airports.index, dtype="string")
+    for label, pattern in reversed(KINDS.items()):
+        kind[name.str.contains(pattern, regex=True)] = label
+    return pd.DataFrame({"icao": airports["icao"], "kind": kind})
+
+
+def _valid_regions(regions: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
+    repaired = repair(regions)
+    is_empty = repaired.geometry.isna() | repaired.geometry.is_empty
+    reason = pd.Series("empty polygon", index=regions.index[is_empty], dtype="string")
+    return {"good": repaired[~is_empty], "rejects": repaired[is_empty].assign(reason=reason)}

@@ -1,0 +1,142 @@
+"""The example on the real data gives the answers that were computed outside of this project.
+
+They stand in recipes/airports/NOTICE.md and README.md; the files are real releases of public data sets.
+"""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+import builder as b
+
+CHANGED_STATES = {
+    "AK", "AL", "AR", "AZ", "CA", "FL", "GA", "IA", "ID", "IL", "IN", "KS", "KY", "LA", "MI", "MN", "MO", "MS", "NC",
+    "ND", "NM", "NV", "NY", "OH", "OK", "SC", "SD", "TN", "TX", "UT", "VA", "VT", "WI", "WV",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    """The example built, changed, built again, reverted and built once more, with what was seen at each point."""
+    folder = tmp_path_factory.mktemp("example") / "airports"
+    b.init(folder, example="airports")
+    project = b.open(folder)
+    names = ["airport_counties", "county_counts", "state_counts", "kind_counts", "states_report"]
+
+    def build():
+        report = project.rebuild(workers=2).to_json()
+        return SimpleNamespace(
+            report=report,
+            outcomes={t["name"]: t["outcome"] for t in report["targets"]},
+            rows={t["name"]: t["rows_changed"] for t in report["targets"]},
+            status=project.status().to_json(),
+            tables={name: project.load(name) for name in names},
+        )
+
+    first = build()
+    airports = folder / "data/airports.csv.gz"
+    shutil.copy(airports, folder / "earlier")
+    shutil.copy(folder / "later/airports.csv.gz", airports)
+    stale = project.status().to_json()
+    later = build()
+    shutil.copy(folder / "earlier/airports.csv.gz", airports)
+    reverted = build()
+    return SimpleNamespace(folder=folder, first=first, stale=stale, later=later, reverted=reverted)
+
+
+def states_of(status):
+    return {t["name"]: t["state"] for t in status["targets"]}
+
+
+def test_a_first_build_makes_every_target(history):
+    assert history.first.report["outcome"] == "built"
+    assert history.first.status["totals"]["targets"] == history.first.status["totals"]["fresh"] == 130
+
+
+def test_12526_of_12573_airports_lie_in_a_county(history):
+    county = history.first.tables["airport_counties"]["county"]
+    assert (len(county), county.notna().sum(), county.isna().sum()) == (12_573, 12_526, 47)
+
+
+def test_2941_counties_have_an_airport_and_02170_has_most(history):
+    counts = history.first.tables["county_counts"]
+    assert len(counts) == 3_232  # the county with an empty polygon is among the rejects
+    assert (counts["airports"] > 0).sum() == 2_941
+    most = counts.loc[counts["airports"].idxmax()]
+    assert (most["id"], most["airports"]) == ("02170", 149)
+
+
+def test_the_county_without_a_polygon_is_rejected_with_a_reason(history):
+    rejects = b.open(history.folder).load("clean_counties.rejects")
+    assert rejects[["id", "reason"]].to_dict("records") == [{"id": "51610", "reason": "empty polygon"}]
+
+
+def test_counters_agree_with_the_rows_they_count(history):
+    tables = history.first.tables
+    assert tables["county_counts"]["airports"].sum() == 12_526
+    assert tables["kind_counts"]["airports"].sum() == 12_573
+    assert tables["state_counts"]["airports"].sum() == tables["states_report"]["airports"]
+
+
+def test_published_files_are_plain_and_complete(history):
+    out = history.folder / "out"
+    by_state = pd.read_parquet(out / "state_airports")
+    assert by_state["state"].nunique() == 53  # three territories have no airport in the list
+    assert len(by_state) == 12_526
+    assert json.loads((out / "states_report.json").read_text())["airports"] == 12_526
+    assert (out / "airport_map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_later_airports_make_stale_only_what_reads_them(history):
+    states = states_of(history.stale)
+    fresh = {name for name, state in states.items() if state == "fresh"}
+    assert fresh == {
+        "clean_counties.good", "clean_counties.rejects", "clean_states.good", "clean_states.rejects", "place_counties"
+    }  # fmt: skip
+    assert {name for name, state in states.items() if state == "stale"} == {
+        "clean_airports.good", "clean_airports.rejects"
+    }  # fmt: skip
+
+
+def test_later_airports_are_assigned_to_12532_counties(history):
+    county = history.later.tables["airport_counties"]["county"]
+    assert (county.notna().sum(), county.isna().sum()) == (12_532, 47)
+
+
+def test_no_surviving_airport_changes_its_county(history):
+    before, after = (h.tables["airport_counties"] for h in (history.first, history.later))
+    both = before.merge(after, on="icao", suffixes=("_before", "_after"))
+    assert len(both) == 12_520
+    assert (both["county_before"].fillna("") == both["county_after"].fillna("")).all()
+
+
+def test_94_county_counters_differ(history):
+    before, after = (h.tables["county_counts"].set_index("id")["airports"] for h in (history.first, history.later))
+    assert (before != after.reindex(before.index)).sum() == 94
+    assert history.later.rows["county_counts"] == 94
+
+
+def test_184_cleaned_airports_differ(history):
+    assert history.later.rows["clean_airports.good"] == 184
+
+
+def test_states_without_a_changed_airport_come_out_unchanged_and_stop_there(history):
+    prefix, suffix = "state_airports[state=", "state_summary[state="
+    outcomes = history.later.outcomes
+    members = {name.removeprefix(prefix)[:-1]: o for name, o in outcomes.items() if name.startswith(prefix)}
+    summaries = {name.removeprefix(suffix)[:-1] for name in outcomes if name.startswith(suffix)}
+    assert {state for state, outcome in members.items() if outcome == "built"} == CHANGED_STATES
+    assert {state for state, outcome in members.items() if outcome == "unchanged"} == set(members) - CHANGED_STATES
+    assert len(members) == 56
+    assert summaries == CHANGED_STATES
+
+
+def test_a_reverted_source_is_restored_without_running_a_recipe(history):
+    assert {o for o in history.reverted.outcomes.values()} == {"restored"}
+    assert history.reverted.report["totals"]["built"] == 0
+    for name, table in history.first.tables.items():
+        again = history.reverted.tables[name]
+        assert again == table if isinstance(table, dict) else again.equals(table)
