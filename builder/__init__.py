@@ -1,7 +1,7 @@
 """A make for data that works at the depth of the record.
 
-``import builder as b``: the words recipes are written in (`source`, `recipe`, `read`, …), and `open` for everything else. Names are
-loaded when they are first used, so that importing this package costs nothing.
+``import builder as b``: the words recipes are written in (`source`, `recipe`, `read`, …), and `open` for everything
+else. Names are loaded when they are first used, so that importing this package costs nothing.
 """
 
 from __future__ import annotations
@@ -31,9 +31,26 @@ _HOMES = {
 }
 
 __all__ = [
-    "FULL", "BuilderError", "Delta", "Files", "Project", "__version__", "assign_regions", "count_by", "groups", "infer_regions",
-    "init", "lookup", "open", "read", "recipe", "rows", "smooth_regions", "source", "workspace",
-]  # fmt: skip
+    "FULL",
+    "BuilderError",
+    "Delta",
+    "Files",
+    "Project",
+    "__version__",
+    "assign_regions",
+    "count_by",
+    "groups",
+    "infer_regions",
+    "init",
+    "lookup",
+    "open",
+    "read",
+    "recipe",
+    "rows",
+    "smooth_regions",
+    "source",
+    "workspace",
+]
 
 
 def __getattr__(name: str) -> Any:

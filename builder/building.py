@@ -108,17 +108,30 @@ class _Build:
         committer = Committer.take(self.ledger)
         number = committer.begin_run(started_at)
         publisher = Publisher(
-            self.project.config.store, self.project.config.out, self.situation.graph, self.published, self.recall, committer
+            self.project.config.store,
+            self.project.config.out,
+            self.situation.graph,
+            self.published,
+            self.recall,
+            committer,
         )
         gone = [n for n in retired if n not in self.recall.failures]
         publisher.withdraw([*retired, *stray])
         if retired:
             committer.retired(number, retired, [self.recall.currents[n].step for n in gone])
         driver = Driver(
-            self.plan, self.recall, committer, number, self.project.workplace, make_runner,
-            lanes=self.project.config.lanes, publish=publisher.publish, observer=observer,
-            is_fail_fast=is_fail_fast, first=first,
-        )  # fmt: skip
+            self.plan,
+            self.recall,
+            committer,
+            number,
+            self.project.workplace,
+            make_runner,
+            lanes=self.project.config.lanes,
+            publish=publisher.publish,
+            observer=observer,
+            is_fail_fast=is_fail_fast,
+            first=first,
+        )
         with _interruptible(driver):
             driver.execute()
         publisher.publish_all(due)
@@ -129,14 +142,21 @@ class _Build:
     def _due(self) -> list[str]:
         """Fresh targets whose files in ``out/`` are missing or were changed there."""
         publisher = Publisher(
-            self.project.config.store, self.project.config.out, self.situation.graph, self.published, self.recall,
+            self.project.config.store,
+            self.project.config.out,
+            self.situation.graph,
+            self.published,
+            self.recall,
             Committer(self.ledger, -1),
-        )  # fmt: skip
+        )
         return [
-            n for n in self.situation.graph.targets
-            if n in self.published and self.plan.verdict_of(n).state is State.FRESH
-            and n in self.recall.currents and publisher.is_due(n, self.recall.currents[n].digest)
-        ]  # fmt: skip
+            n
+            for n in self.situation.graph.targets
+            if n in self.published
+            and self.plan.verdict_of(n).state is State.FRESH
+            and n in self.recall.currents
+            and publisher.is_due(n, self.recall.currents[n].digest)
+        ]
 
     def _lacks_complete(self) -> bool:
         """Whether all is fresh but no run says so yet."""
@@ -152,9 +172,13 @@ class _Build:
         if self.recall.failures:
             with_failure = [s for s in self.recall.failures]
             Committer.take(self.ledger).cleared(with_failure)
-        return Run(run_name(last), "nothing", time.perf_counter() - began, fresh=fresh, project=self.project.config.name)
+        return Run(
+            run_name(last), "nothing", time.perf_counter() - began, fresh=fresh, project=self.project.config.name
+        )
 
-    def _report(self, driver: Driver, number: int, began: float, retired: tuple[str, ...], published: tuple[str, ...]) -> Run:
+    def _report(
+        self, driver: Driver, number: int, began: float, retired: tuple[str, ...], published: tuple[str, ...]
+    ) -> Run:
         """What the run did, with the outcome of the whole."""
         has_failed = bool(driver.failed)
         has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.targets)
@@ -175,9 +199,18 @@ class _Build:
             and all(s.problem is None for s in self.situation.sources.values())
         )
         return Run(
-            run_name(number), outcome, time.perf_counter() - began, tuple(driver.targets), tuple(driver.sources),
-            fresh, retired, published, tuple(driver.warnings), is_complete, self.project.config.name,
-        )  # fmt: skip
+            run_name(number),
+            outcome,
+            time.perf_counter() - began,
+            tuple(driver.targets),
+            tuple(driver.sources),
+            fresh,
+            retired,
+            published,
+            tuple(driver.warnings),
+            is_complete,
+            self.project.config.name,
+        )
 
 
 def _only_sources(plan: Plan) -> Plan:
@@ -202,10 +235,15 @@ def _check_plan(saved: Mapping[str, Any], situation: Situation, recall: Recall) 
     from builder.project import situation_token
 
     if saved.get("format") != 1 or "situation" not in saved:
-        raise error("config", "the plan file was not written by builder plan --out", hint="make it with builder plan --out FILE")
+        raise error(
+            "config", "the plan file was not written by builder plan --out", hint="make it with builder plan --out FILE"
+        )
     if saved["situation"] != situation_token(situation, recall):
-        raise error("plan-moved", "sources, recipes or the store changed since this plan was made",
-                    hint="look at builder plan again, and save it anew")  # fmt: skip
+        raise error(
+            "plan-moved",
+            "sources, recipes or the store changed since this plan was made",
+            hint="look at builder plan again, and save it anew",
+        )
 
 
 def _runner_factory(project: Project, workers: int | None, scheduler: str | None, inline: bool) -> Callable[[], Runner]:

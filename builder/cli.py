@@ -66,7 +66,12 @@ def _guarded(call: Callable[[], tuple[Any, int]], as_json: bool) -> None:
         sys.exit(0)
     except Exception as caught:
         traceback.print_exc()
-        _fail(InternalError("internal", f"builder failed: {caught!r}", hint="this is a fault of builder; please report it"), as_json)
+        _fail(
+            InternalError(
+                "internal", f"builder failed: {caught!r}", hint="this is a fault of builder; please report it"
+            ),
+            as_json,
+        )
     else:
         click.echo(json.dumps(report.to_json(), ensure_ascii=False, default=str) if as_json else str(report))
         sys.exit(code)
@@ -154,7 +159,9 @@ def plan_command(
 @click.option("--changed", is_flag=True, help="Whatever is not fresh (the default).")
 @click.option("--all", "all_", is_flag=True, help="Run everything again.")
 @click.option("--first", multiple=True, metavar="TARGET", help="Targets wanted before the others.")
-@click.option("--plan", "plan_file", metavar="FILE", help="Do what a saved plan says; refused when the situation has moved.")
+@click.option(
+    "--plan", "plan_file", metavar="FILE", help="Do what a saved plan says; refused when the situation has moved."
+)
 @click.option("--fail-fast", is_flag=True, help="Start nothing more after a failure.")
 @click.option("-j", "workers", type=click.IntRange(1), metavar="N", help="Workers of the embedded cluster.")
 @click.option("--scheduler", metavar="URL", help="A standing Dask cluster.")
@@ -172,17 +179,24 @@ def rebuild_command(directory: str | None, targets: tuple[str, ...], **options: 
     watch = _Lazy(observer)
     try:
         run = project.rebuild(
-            targets, workers=options["workers"], scheduler=options["scheduler"], all=options["all_"], first=options["first"],
-            inline=options["inline"], plan=_saved_plan(options["plan_file"]), fail_fast=options["fail_fast"],
-            observer=watch, progress=hashing,
-        )  # fmt: skip
+            targets,
+            workers=options["workers"],
+            scheduler=options["scheduler"],
+            all=options["all_"],
+            first=options["first"],
+            inline=options["inline"],
+            plan=_saved_plan(options["plan_file"]),
+            fail_fast=options["fail_fast"],
+            observer=watch,
+            progress=hashing,
+        )
     finally:
         watch.close()
     return run, {"failed": 1, "interrupted": 130}.get(run.outcome, 0)
 
 
 class _Lazy:
-    """An observer that is made when the first attempt starts, so that a rebuild with nothing to run imports nothing for it."""
+    """An observer made when the first attempt starts, so that a rebuild with nothing to run imports nothing for it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self.make = make
@@ -210,8 +224,13 @@ def _saved_plan(file: str | None) -> Any:
     try:
         value = json.loads(Path(file).read_bytes())
     except (OSError, ValueError) as cause:
-        raise error("config", f"the plan '{file}' cannot be read", place=file, facts=[("reason", str(cause))],
-                    hint="make it with builder plan --out FILE") from cause  # fmt: skip
+        raise error(
+            "config",
+            f"the plan '{file}' cannot be read",
+            place=file,
+            facts=[("reason", str(cause))],
+            hint="make it with builder plan --out FILE",
+        ) from cause
     return value if isinstance(value, dict) else {}
 
 
@@ -224,7 +243,9 @@ def explain_command(directory: str | None, target: str) -> tuple[Any, int]:
 
 @command("graph")
 @targets_argument
-@click.option("--format", "format_", type=click.Choice(["dot", "json", "svg", "html"]), default="dot", show_default=True)
+@click.option(
+    "--format", "format_", type=click.Choice(["dot", "json", "svg", "html"]), default="dot", show_default=True
+)
 @click.option("-o", "out", metavar="FILE", help="Write to a file.")
 def graph_command(directory: str | None, targets: tuple[str, ...], format_: str, out: str | None) -> tuple[Any, int]:
     """The graph, coloured by state."""

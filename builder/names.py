@@ -60,7 +60,7 @@ def value_text(value: Scalar) -> str:
 
 
 def value_json(value: Scalar) -> list[str | int | bool]:
-    """A parameter's value with its type, for JSON: ``["s", "CA"]``, ``["i", 7]``, ``["b", true]``, ``["d", "2024-01-31"]``."""
+    """A parameter's value with its type, for JSON: ``["s", "CA"]``, ``["i", 7]``, ``["b", true]``, ``["d", ISO]``."""
     if isinstance(value, bool):
         return ["b", value]
     if isinstance(value, int):
@@ -153,7 +153,7 @@ def value_from_text(text: str) -> str:
 
 
 def path_segment(text: str) -> str:
-    """`text` as one safe segment of a path: percent-encoded, never empty, ``.`` or ``..``; over 200 bytes it ends in a digest.
+    """`text` as one safe segment of a path: percent-encoded, never ``.`` or ``..``; over 200 bytes it ends in a digest.
 
     >>> path_segment("../x"), path_segment("..")
     ('..%2Fx', '%2E%2E')
@@ -163,4 +163,5 @@ def path_segment(text: str) -> str:
         encoded = encoded.replace(".", "%2E") or "%"
     if len(encoded) <= MAX_NAME_BYTES:
         return encoded
-    return encoded[: MAX_NAME_BYTES - 17] + "-" + digest_of("path", text)[:16]
+    # No other segment holds a "!", so that no text shares the segment of a longer one.
+    return encoded[: MAX_NAME_BYTES - 17] + "!" + digest_of("path", text)[:16]

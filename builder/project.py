@@ -80,19 +80,33 @@ class Project:
         roots = root_causes(plan)
         targets = tuple(
             TargetStatus(
-                target, step.recipe, step.params, plan.verdicts[step.name].state, plan.verdicts[step.name].reasons,
-                predicted.get(step.name), step.lanes, roots.get(step.name, ()),
+                target,
+                step.recipe,
+                step.params,
+                plan.verdicts[step.name].state,
+                plan.verdicts[step.name].reasons,
+                predicted.get(step.name),
+                step.lanes,
+                roots.get(step.name, ()),
             )
-            for step in graph.steps.values() for target in step.targets if wanted is None or target in wanted
-        )  # fmt: skip
+            for step in graph.steps.values()
+            for target in step.targets
+            if wanted is None or target in wanted
+        )
         sources = tuple(self._source_status(n, plan, recall) for n in graph.sources)
         known = [s for s in predicted.values() if s is not None]
         total = sum(known) / self.workers if len(known) == len(predicted) else None
         names = published_targets(graph, self.config.publish, self._publish_list(plan.situation))
         return Status(
-            self.config.name, plan.situation.sensed_s, sources, targets, None if total is None else round(total, 3),
-            self.workers, self._unpublished(recall, names, plan), tuple(self._retired(recall, plan.situation)),
-        )  # fmt: skip
+            self.config.name,
+            plan.situation.sensed_s,
+            sources,
+            targets,
+            None if total is None else round(total, 3),
+            self.workers,
+            self._unpublished(recall, names, plan),
+            tuple(self._retired(recall, plan.situation)),
+        )
 
     def _source_status(self, name: str, plan: Plan, recall: Recall) -> SourceStatus:
         sensed, verdict = plan.situation.sources[name], plan.sources[name]
@@ -102,9 +116,15 @@ class Project:
         if problem is None and name in recall.failures and recall.failures[name].key == verdict.key:
             problem = recall.failures[name].error
         return SourceStatus(
-            name, verdict.state, len(sensed.files), sensed.bytes, verdict.reasons, shown,
-            current.rows if current else None, problem,
-        )  # fmt: skip
+            name,
+            verdict.state,
+            len(sensed.files),
+            sensed.bytes,
+            verdict.reasons,
+            shown,
+            current.rows if current else None,
+            problem,
+        )
 
     def _publish_list(self, situation: Situation) -> list[str]:
         """The targets that the project's own list publishes."""
@@ -131,7 +151,9 @@ class Project:
         graph = situation.graph
         return [n for n in recall.currents if n not in graph.maker and n not in graph.sources]
 
-    def plan(self, targets: Iterable[str] | None = None, *, all: bool = False, workers: int | None = None) -> PlanReport:
+    def plan(
+        self, targets: Iterable[str] | None = None, *, all: bool = False, workers: int | None = None
+    ) -> PlanReport:
         """What a rebuild would do, in order."""
         situation = self.situation()
         recall = Recall(self.ledger())
@@ -225,7 +247,7 @@ class Project:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def load(self, target: str, run: str | None = None) -> Any:
-        """A target's value: a frame, JSON value, bytes, path; a mapping for a family. Works without importing any recipe.
+        """A target's value: a frame, JSON value, bytes, path; a mapping for a family. Imports no recipe.
 
         `run` names an earlier run, or ``complete``: the last build in which all was fresh at once.
         """
@@ -291,4 +313,3 @@ def situation_token(situation: Situation, recall: Recall) -> str:
     for name, current in sorted(recall.currents.items()):
         hasher.text(name).text(current.key)
     return hasher.digest()
-

@@ -1,4 +1,4 @@
-"""Reading what was built: values, versions, differences, logs. Looks at the ledger and the parts alone, never at recipes.
+"""Reading what was built: values, versions, differences, logs, from the ledger and the parts alone, never recipes.
 
 Decides which version a name and a run mean.
 """
@@ -90,9 +90,11 @@ def _names(ledger: Ledger, target: str, run: str | None) -> list[str]:
 
     near = difflib.get_close_matches(target, known, n=3, cutoff=0.5)
     raise error(
-        "unknown-target", f"'{target}' was not built" + (f" by run {run}" if run else ""),
-        facts=[("nearest", ", ".join(near))] if near else [], hint="builder status lists all; builder rebuild builds them",
-    )  # fmt: skip
+        "unknown-target",
+        f"'{target}' was not built" + (f" by run {run}" if run else ""),
+        facts=[("nearest", ", ".join(near))] if near else [],
+        hint="builder status lists all; builder rebuild builds them",
+    )
 
 
 def _manifest_number(ledger: Ledger, name: str, run: str | None) -> int:
@@ -120,8 +122,11 @@ def published(project: Project, target: str) -> Path:
         return project.config.out / standing[target][1]
     if any(n.partition("[")[0] == target for n in standing):
         return project.config.out / path_segment(target)
-    raise error("unknown-target", f"'{target}' is not published",
-                hint="publish= in builder.toml or in the recipe says what is; project.load reads any target")  # fmt: skip
+    raise error(
+        "unknown-target",
+        f"'{target}' is not published",
+        hint="publish= in builder.toml or in the recipe says what is; project.load reads any target",
+    )
 
 
 @dataclass(frozen=True)
@@ -141,18 +146,29 @@ class Shown:
         """The document that ``builder show --json`` prints."""
         schema = self.manifest.schema
         return {
-            "format": 1, "name": self.name, "run": self.run, "kind": self.manifest.kind,
-            "rows": self.manifest.rows if schema else None, "bytes": self.manifest.bytes, "digest": self.manifest.digest,
+            "format": 1,
+            "name": self.name,
+            "run": self.run,
+            "kind": self.manifest.kind,
+            "rows": self.manifest.rows if schema else None,
+            "bytes": self.manifest.bytes,
+            "digest": self.manifest.digest,
             "columns": {c.name: c.dtype for c in schema.columns} if schema else {},
-            "key": list(schema.key) if schema else [], "via": self.via, "built_at": self.built_at,
-            "wall_s": self.wall_s, "inputs": self.inputs,
-        }  # fmt: skip
+            "key": list(schema.key) if schema else [],
+            "via": self.via,
+            "built_at": self.built_at,
+            "wall_s": self.wall_s,
+            "inputs": self.inputs,
+        }
 
     def __str__(self) -> str:
         value = self.to_json()
         size = bytes_text(value["bytes"])
-        lines = [f"{self.name} · {value['kind']}" + (f" · {count_text(value['rows'], 'row')}" if value["columns"] else "")
-                 + f" · {size} · {self.via} in {seconds_text(self.wall_s)} · {self.run} · {self.built_at}"]  # fmt: skip
+        lines = [
+            f"{self.name} · {value['kind']}"
+            + (f" · {count_text(value['rows'], 'row')}" if value["columns"] else "")
+            + f" · {size} · {self.via} in {seconds_text(self.wall_s)} · {self.run} · {self.built_at}"
+        ]
         width = max((len(c) for c in value["columns"]), default=0)
         for name, dtype in value["columns"].items():
             lines.append(f"  {name:<{width}}  {dtype}" + ("  key" if name in value["key"] else ""))
@@ -180,9 +196,15 @@ def show(project: Project, target: str) -> Shown:
     built_at = datetime.fromtimestamp(cost.built_at if cost else 0, UTC).isoformat(timespec="seconds")
     inputs = {s: v for k, s, v in fields if k in ("source", "upstream")}
     return Shown(
-        name, run_name(current.run), manifest, cost.via if cost else "full", built_at, cost.wall_s if cost else 0.0,
-        inputs, _head(project, name, manifest),
-    )  # fmt: skip
+        name,
+        run_name(current.run),
+        manifest,
+        cost.via if cost else "full",
+        built_at,
+        cost.wall_s if cost else 0.0,
+        inputs,
+        _head(project, name, manifest),
+    )
 
 
 def _head(project: Project, name: str, manifest: Manifest) -> Any:
@@ -194,7 +216,9 @@ def _head(project: Project, name: str, manifest: Manifest) -> Any:
         from builder.tables.read import read_parts
 
         first = next(iter(read_parts(project.config.store, manifest)), None)
-        return None if first is None or manifest.schema is None else to_frame(first.slice(0, 5), replace(manifest.schema))
+        return (
+            None if first is None or manifest.schema is None else to_frame(first.slice(0, 5), replace(manifest.schema))
+        )
     if manifest.kind == "json":
         import json
 
@@ -217,11 +241,20 @@ class Diff:
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder diff --json`` prints."""
-        return {"format": 1, "name": self.name, "old": self.old, "new": self.new, "added": self.added,
-                "removed": self.removed, "changed": self.changed, "examples": dict(self.examples)}  # fmt: skip
+        return {
+            "format": 1,
+            "name": self.name,
+            "old": self.old,
+            "new": self.new,
+            "added": self.added,
+            "removed": self.removed,
+            "changed": self.changed,
+            "examples": dict(self.examples),
+        }
 
     def __str__(self) -> str:
-        lines = [f"{self.name} · {self.old} → {self.new} · {self.added:,} added, {self.removed:,} removed, {self.changed:,} changed"]
+        counts = f"{self.added:,} added, {self.removed:,} removed, {self.changed:,} changed"
+        lines = [f"{self.name} · {self.old} → {self.new} · {counts}"]
         for sign, kind in (("+", "added"), ("-", "removed")):
             lines += [f"  {sign} " + _row_text(row) for row in self.examples.get(kind, ())]
         for row in self.examples.get("changed", ()):
@@ -270,7 +303,9 @@ def _two_versions(
     if not versions:
         raise _unknown(target)
     if old is None:
-        different = [v for i, v in enumerate(versions) if i == 0 or _digest(ledger, v) != _digest(ledger, versions[i - 1])]
+        different = [
+            v for i, v in enumerate(versions) if i == 0 or _digest(ledger, v) != _digest(ledger, versions[i - 1])
+        ]
         after = different[-1]
         return (different[-2] if len(different) > 1 else (0, None)), after
     ends = []
@@ -289,7 +324,9 @@ def _digest(ledger: Ledger, version: tuple[int, int | None]) -> str | None:
 
 
 def _unknown(target: str) -> BuilderError:
-    return error("unknown-target", f"'{target}' was never built", hint="builder status lists all; builder rebuild builds them")
+    return error(
+        "unknown-target", f"'{target}' was never built", hint="builder status lists all; builder rebuild builds them"
+    )
 
 
 @dataclass(frozen=True)
@@ -310,7 +347,9 @@ class History:
             counts = ", ".join(f"{n:,} {k}" for k, n in run["totals"].items() if n and k != "fresh") or "nothing"
             when = run["started_at"].replace("T", " ").removesuffix("+00:00")
             complete = " · complete" if run["complete"] else ""
-            lines.append(f"{run['run']:>5}  {when}  {run['outcome']:<11} {counts} · {seconds_text(run['wall_s'] or 0)}{complete}")
+            lines.append(
+                f"{run['run']:>5}  {when}  {run['outcome']:<11} {counts} · {seconds_text(run['wall_s'] or 0)}{complete}"
+            )
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -334,12 +373,14 @@ def history(project: Project, target: str | None) -> History:
             {
                 "run": run_name(r.id),
                 "started_at": datetime.fromtimestamp(r.started_at, UTC).isoformat(timespec="seconds"),
-                "outcome": r.outcome, "wall_s": r.report.get("wall_s"), "totals": r.report.get("totals", {}),
+                "outcome": r.outcome,
+                "wall_s": r.report.get("wall_s"),
+                "totals": r.report.get("totals", {}),
                 "complete": r.is_complete,
             }
             for r in runs
         )
-    )  # fmt: skip
+    )
 
 
 def log(project: Project, target: str) -> str:

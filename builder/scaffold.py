@@ -47,7 +47,9 @@ def examples() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in roots:
         if root.is_dir():
-            found |= {p.name: p for p in sorted(root.iterdir()) if (p / "builder.toml").is_file() and p.name not in found}
+            found |= {
+                p.name: p for p in sorted(root.iterdir()) if (p / "builder.toml").is_file() and p.name not in found
+            }
     return found
 
 
@@ -65,8 +67,12 @@ def init(folder: str | Path, example: str | None = None) -> Path:
     if example is not None:
         known = examples()
         if example not in known:
-            raise error("config", f"there is no example '{example}'", facts=[("examples", ", ".join(known) or "none")],
-                        hint="name one of these")  # fmt: skip
+            raise error(
+                "config",
+                f"there is no example '{example}'",
+                facts=[("examples", ", ".join(known) or "none")],
+                hint="name one of these",
+            )
         shutil.copytree(known[example], target, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
         if not (target / ".gitignore").exists():
             (target / ".gitignore").write_text(IGNORE)

@@ -40,8 +40,12 @@ class Accepted:
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder accept --json`` prints."""
-        return {"format": 1, "source": self.source, "columns": dict(self.after),
-                "changes": [{"column": c, "before": b, "after": a} for c, (b, a) in self.changes.items()]}  # fmt: skip
+        return {
+            "format": 1,
+            "source": self.source,
+            "columns": dict(self.after),
+            "changes": [{"column": c, "before": b, "after": a} for c, (b, a) in self.changes.items()],
+        }
 
     def __str__(self) -> str:
         if not self.changes:
@@ -63,8 +67,12 @@ def accept(project: Project, name: str) -> Accepted:
         declared = situation.declarations.get(base)
         if declared is None or not declared.is_table:
             known = ", ".join(b for b, d in situation.declarations.items() if d.is_table)
-            raise error("unknown-target", f"'{name}' is no source that is a table", facts=[("sources", known)],
-                        hint="name one of the sources")  # fmt: skip
+            raise error(
+                "unknown-target",
+                f"'{name}' is no source that is a table",
+                facts=[("sources", known)],
+                hint="name one of the sources",
+            )
         members = [n for n, s in situation.sources.items() if s.base == base]
         for member in members:
             problem = situation.sources[member].problem
@@ -73,7 +81,11 @@ def accept(project: Project, name: str) -> Accepted:
         files = tuple(f for m in members for f in situation.sources[m].files)
         pinned = situation.pins.get(base)
         spec = replace(
-            intake_spec(situation, members[0], project.config.root), source=base, files=files, pinned=None, is_inference=True
+            intake_spec(situation, members[0], project.config.root),
+            source=base,
+            files=files,
+            pinned=None,
+            is_inference=True,
         )
         scratch = project.config.store / "scratch" / "accept"
         make_folder(scratch)
@@ -140,7 +152,13 @@ def verify(project: Project, targets: Iterable[str] | None = None, **options: An
             rows.append((name, True, "not built yet in this store"))
         else:
             equal = before[name].digest == after[name].digest
-            rows.append((name, equal, "" if equal else f"{before[name].digest[:12]} here, {after[name].digest[:12]} from nothing"))
+            rows.append(
+                (
+                    name,
+                    equal,
+                    "" if equal else f"{before[name].digest[:12]} here, {after[name].digest[:12]} from nothing",
+                )
+            )
     return Verified(tuple(rows))
 
 
@@ -247,5 +265,7 @@ def _published_problems(project: Project, recall: Recall) -> list[tuple[str, str
     for _, path, token in recall.ledger.published().values():
         now = file_token(project.config.out / path)
         if now != token:
-            found.append(("published file missing" if not now else "published file changed", f"{project.config.out.name}/{path}"))
+            found.append(
+                ("published file missing" if not now else "published file changed", f"{project.config.out.name}/{path}")
+            )
     return found

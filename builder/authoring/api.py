@@ -1,6 +1,7 @@
 """The words that recipes are written in: `source`, `recipe`, `read`, `lookup`, `rows`, `groups`.
 
-Decides how keywords become declarations, and refuses wrong ones where they stand. Never resolves a name: `graph.expand` does.
+Decides how keywords become declarations, and refuses wrong ones where they stand. Never resolves a name:
+`graph.expand` does.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def _texts(value: str | Iterable[str] | None, what: str, place: Place) -> tuple[
         return ()
     texts = (value,) if isinstance(value, str) else tuple(value)
     if not all(isinstance(t, str) and t for t in texts):
-        raise error("recipe-declaration", f"{what} is {value!r}", place=str(place), hint="give a text or a list of texts")
+        raise error(
+            "recipe-declaration", f"{what} is {value!r}", place=str(place), hint="give a text or a list of texts"
+        )
     return texts
 
 
@@ -101,8 +104,12 @@ def source(
     if not isinstance(path, str) or not path or "\0" in path:
         raise error("recipe-declaration", f"source '{name}' has the path {path!r}", place=str(place))
     if format is not None and format not in FORMATS:
-        raise error("recipe-declaration", f"source '{name}' has the format {format!r}", place=str(place),
-                    hint="formats are " + ", ".join(sorted(FORMATS)))  # fmt: skip
+        raise error(
+            "recipe-declaration",
+            f"source '{name}' has the format {format!r}",
+            place=str(place),
+            hint="formats are " + ", ".join(sorted(FORMATS)),
+        )
     reference = parse_reference(str(name), str(place))
     check_name(reference.base, "source", str(place))
     _check_captures(name, path, reference.fixed, place)
@@ -134,16 +141,22 @@ def _check_captures(name: str, path: str, fixed: tuple[tuple[str, str], ...], pl
     for parameter, text in fixed:
         check_name(parameter, "parameter", str(place))
         if text != "{" + parameter + "}":
-            raise error("recipe-declaration", f"source '{name}' has {text!r} in its brackets", place=str(place),
-                        hint=f"write [{parameter}={{{parameter}}}]")  # fmt: skip
+            raise error(
+                "recipe-declaration",
+                f"source '{name}' has {text!r} in its brackets",
+                place=str(place),
+                hint=f"write [{parameter}={{{parameter}}}]",
+            )
     if in_path != {p for p, _ in fixed}:
-        raise error("recipe-declaration", f"the captures of source '{name}' and of its path {path!r} differ",
-                    place=str(place), hint="name each {capture} of the path in the brackets: shops[state={state}]")  # fmt: skip
+        raise error(
+            "recipe-declaration",
+            f"the captures of source '{name}' and of its path {path!r} differ",
+            place=str(place),
+            hint="name each {capture} of the path in the brackets: shops[state={state}]",
+        )
 
 
-def read(
-    ref: str, columns: str | Sequence[str] | None = None, where: Mapping[str, Any] | None = None
-) -> Read:
+def read(ref: str, columns: str | Sequence[str] | None = None, where: Mapping[str, Any] | None = None) -> Read:
     """A reference of which only these columns (and rows where each column has the value) are read, and count.
 
     Columns arrive in the order given here.
@@ -311,4 +324,6 @@ def _check_keywords(decl: RecipeDecl) -> None:
     if isinstance(decl.memory, str):
         parse_bytes(decl.memory, f"memory= of recipe '{decl.name}'", str(decl.place))
     for what, value, hint in wrong:
-        raise error("recipe-declaration", f"{what} of recipe '{decl.name}' is {value!r}", place=str(decl.place), hint=hint)
+        raise error(
+            "recipe-declaration", f"{what} of recipe '{decl.name}' is {value!r}", place=str(decl.place), hint=hint
+        )

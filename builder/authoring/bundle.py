@@ -86,7 +86,7 @@ def _unpacked(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> tuple
 def is_safe(path: str) -> bool:
     """Whether a path of a bundle names a Python file below its folder, and nothing else."""
     parts = path.split("/")
-    return path.endswith(".py") and not any(p in ("", ".", "..") or set(p) & set('\\:\0') for p in parts)
+    return path.endswith(".py") and not any(p in ("", ".", "..") or set(p) & set("\\:\0") for p in parts)
 
 
 def _damaged(detail: str) -> BuilderError:

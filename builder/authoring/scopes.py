@@ -9,6 +9,8 @@ import ast
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from builder.authoring.canonical import children
+
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
@@ -62,8 +64,15 @@ def uses(node: ast.AST, skip: Collection[ast.AST] = ()) -> tuple[Use, ...]:
 
 
 def has_star_import(tree: ast.Module) -> bool:
-    """Whether ``from … import *`` stands anywhere in the module."""
-    return any(isinstance(n, ast.ImportFrom) and n.names[0].name == "*" for n in ast.walk(tree))
+    """Whether ``from … import *`` stands in the module; Python allows it outside of functions and classes only."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+            return True
+        if not isinstance(node, (*_FUNCTIONS, ast.ClassDef, ast.expr)):
+            waiting += children(node)
+    return False
 
 
 def module_imports(tree: ast.Module) -> dict[str, set[Import]]:
@@ -86,6 +95,10 @@ class _Uses(ast.NodeVisitor):
     def visit(self, node: ast.AST) -> None:
         if id(node) not in self.skip:
             super().visit(node)
+
+    def generic_visit(self, node: ast.AST) -> None:
+        for child in children(node):
+            self.visit(child)
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load) or any(node.id in s.outer for s in self.scopes[-1:]):
@@ -226,9 +239,16 @@ def _children_in_scope(node: ast.AST) -> Iterator[ast.AST]:
         yield from (*node.decorator_list, *node.bases)
     elif isinstance(node, _COMPREHENSIONS):
         # only := binds outside of a comprehension
-        yield from (n.target for n in ast.walk(node) if isinstance(n, ast.NamedExpr))
-    else:
-        yield from ast.iter_child_nodes(node)
+        yield from _walrus_targets(node)
+    elif not isinstance(node, (ast.Name, ast.Constant)):
+        yield from children(node)
+
+
+def _walrus_targets(node: ast.AST) -> Iterator[ast.AST]:
+    for child in children(node):
+        if isinstance(child, ast.NamedExpr):
+            yield child.target
+        yield from _walrus_targets(child)
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:

@@ -1,7 +1,8 @@
 """The expanded graph of a project, from its recipes or, when nothing they depend on changed, from a cache.
 
-Decides when recipes must be loaded again: when a recipe file, a file or folder they opened while loading, the members of a
-family, the lanes, or the versions of Python and builder differ. The cache is JSON; a lost one costs a load, never a wrong answer.
+Decides when recipes must be loaded again: when a recipe file, a file or folder they opened while loading, the members
+of a family, the lanes, or the versions of Python and builder differ. The cache is JSON; a lost one costs a load,
+never a wrong answer.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class Templates:
 class Surroundings:
     """What the caller knows of the project and can find out for the cache.
 
-    ``digests`` gives the content digest of files by path as recorded (relative to the project, or absolute), without those
-    that are not there; ``members`` lists the families of sources.
+    ``digests`` gives the content digest of files by path as recorded (relative to the project, or absolute), without
+    those that are not there; ``members`` lists the families of sources.
     """
 
     project: Path
@@ -163,7 +164,11 @@ def _recipe_paths(around: Surroundings) -> list[str]:
 
 def _made_by(around: Surroundings) -> list[Any]:
     """What a cached graph depends on besides files."""
-    return [VERSION, list(sys.version_info[:3]), sorted(around.lanes.items()) and [list(i) for i in sorted(around.lanes.items())]]
+    return [
+        VERSION,
+        list(sys.version_info[:3]),
+        sorted(around.lanes.items()) and [list(i) for i in sorted(around.lanes.items())],
+    ]
 
 
 def _members_json(members: Members) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from builder.authoring.canonical import children
 from builder.authoring.definitions import unwrapped
 from builder.authoring.guard import Territory, suspended
 from builder.authoring.load import Loaded
@@ -46,7 +47,7 @@ class View:
         return hasattr(self.module, "__path__")
 
     def _index(self, node: ast.AST, path: str) -> None:
-        for child in ast.iter_child_nodes(node):
+        for child in children(node):
             inner = path
             if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 line = min([child.lineno, *(d.lineno for d in child.decorator_list)])

@@ -1,7 +1,8 @@
 """The schedule: when each step of a plan would start and end, and what bounds the whole. Pure.
 
-Decides with predicted seconds: what a step took last, else the median of its recipe, else of the project. A discrete-event simulation
-gives the finish: the ready step with the longest way to the end goes first, on a free slot, where its lanes have room.
+Decides with predicted seconds: what a step took last, else the median of its recipe, else of the project. A
+discrete-event simulation gives the finish: the ready step with the longest way to the end goes first, on a free slot,
+where its lanes have room.
 """
 
 from __future__ import annotations
@@ -68,9 +69,7 @@ def predictions(plan: Plan, history_s: Mapping[str, float]) -> dict[str, float |
     return found | {n: predict(n, graph.steps[n].recipe, plan.verdicts[n].action) for n in plan.steps}
 
 
-def make_schedule(
-    plan: Plan, history_s: Mapping[str, float], lanes: Mapping[str, int], workers: int
-) -> Schedule:
+def make_schedule(plan: Plan, history_s: Mapping[str, float], lanes: Mapping[str, int], workers: int) -> Schedule:
     """The schedule of a plan on this many workers."""
     graph = plan.situation.graph
     predicted = predictions(plan, history_s)
@@ -84,13 +83,17 @@ def make_schedule(
     is_known = all(predicted[n] is not None for n in names)
     slots = tuple(
         Slot(
-            n, "intake" if n in graph.sources else "target",
+            n,
+            "intake" if n in graph.sources else "target",
             (plan.sources[n] if n in graph.sources else plan.verdicts[n]).action.value,
-            graph.steps[n].lanes if n in graph.steps else (), predicted[n], round(depth[n], 4),
-            times[n][0] if is_known else None, times[n][1] if is_known else None,
+            graph.steps[n].lanes if n in graph.steps else (),
+            predicted[n],
+            round(depth[n], 4),
+            times[n][0] if is_known else None,
+            times[n][1] if is_known else None,
         )
         for n in sorted(names, key=lambda n: (times[n][0], times[n][2]))
-    )  # fmt: skip
+    )
     if not is_known:
         return Schedule(slots, workers, None)
     return _bounded(graph, slots, workers, lanes, max(depth.values(), default=0.0))
@@ -154,7 +157,9 @@ def _simulate(
     return times
 
 
-def _bounded(graph: Graph, slots: tuple[Slot, ...], workers: int, lanes: Mapping[str, int], longest_s: float) -> Schedule:
+def _bounded(
+    graph: Graph, slots: tuple[Slot, ...], workers: int, lanes: Mapping[str, int], longest_s: float
+) -> Schedule:
     """The schedule with its lower bounds and the one that binds."""
     work_s = sum(s.predicted_s or 0.0 for s in slots) / workers
     lane_s = {
@@ -165,6 +170,11 @@ def _bounded(graph: Graph, slots: tuple[Slot, ...], workers: int, lanes: Mapping
     bottleneck = max(bounds, key=lambda n: bounds[n]) if slots else ""
     finish_s = max((s.finish_s or 0.0 for s in slots), default=0.0)
     return Schedule(
-        slots, workers, round(finish_s, 4), round(longest_s, 4), round(work_s, 4),
-        {n: round(s, 4) for n, s in lane_s.items()}, bottleneck,
-    )  # fmt: skip
+        slots,
+        workers,
+        round(finish_s, 4),
+        round(longest_s, 4),
+        round(work_s, 4),
+        {n: round(s, 4) for n, s in lane_s.items()},
+        bottleneck,
+    )

@@ -1,4 +1,4 @@
-"""One attempt on a worker: read inputs by reference, run the work, write parts under fresh names, send a small record back.
+"""One attempt on a worker: read inputs by reference, do the work, write parts under fresh names, send a record back.
 
 Decides nothing about success of the build: it never commits, never raises, and returns no data.
 """
@@ -42,11 +42,15 @@ def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
         try:
             outputs = _run(spec, warnings)
         except BuilderError as caught:
-            print(caught.render(), file=sys.stderr)
+            sys.stderr.write(caught.render() + "\n")
             problem = caught.to_json()
         except MemoryError:
-            problem = error("out-of-memory", f"'{spec.step}' ran out of memory", target=spec.step,
-                            hint="give the recipe more memory, or let it read less").to_json()  # fmt: skip
+            problem = error(
+                "out-of-memory",
+                f"'{spec.step}' ran out of memory",
+                target=spec.step,
+                hint="give the recipe more memory, or let it read less",
+            ).to_json()
         except disk_crash:
             raise
         except OSError as caught:
@@ -140,7 +144,7 @@ def _descriptors(log: int) -> Iterator[None]:
 
 @contextmanager
 def _peak_memory(every_s: float = 0.05) -> Iterator[list[int]]:
-    """The largest resident size of this process while inside, in bytes, sampled; its own peak where that is the larger news."""
+    """The largest resident size of this process while inside, in bytes: sampled, or its own new peak."""
     peak = [_resident_bytes()]
     high_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     done = threading.Event()

@@ -98,7 +98,7 @@ def _guarded(
         caught.place = caught.place or str(decl.place)
         raise caught.about(spec.step) from None
     except (SystemExit, KeyboardInterrupt, Exception) as caught:
-        if isinstance(caught, KeyboardInterrupt) or isinstance(caught, MemoryError):
+        if isinstance(caught, (KeyboardInterrupt, MemoryError)):
             raise
         traceback.print_exc()
         raise _recipe_error(spec, decl, caught) from caught
@@ -135,8 +135,13 @@ def _check_moved(work: RecipeSpec, step: str) -> None:
     for item in (item for i in work.inputs for item in i.items):
         for file in item.files or ():
             if file.token is not None and token_of(file.path) != file.token:
-                raise error("source-moved", f"'{file.shown}' changed while '{step}' read it", place=file.shown,
-                            target=step, hint="rebuild again when the file is at rest")  # fmt: skip
+                raise error(
+                    "source-moved",
+                    f"'{file.shown}' changed while '{step}' read it",
+                    place=file.shown,
+                    target=step,
+                    hint="rebuild again when the file is at rest",
+                )
 
 
 def _check(decl: RecipeDecl, step: str, value: Any) -> None:
@@ -159,6 +164,11 @@ def _check(decl: RecipeDecl, step: str, value: Any) -> None:
     except Exception as caught:
         traceback.print_exc()
         reason = f"{type(caught).__name__}: {str(caught).strip()[:1000]}"
-    raise error("check-failed", f"the output of '{step}' fails its check", place=str(decl.place),
-                facts=[("check", reason)], target=step,
-                hint="the last good output stays; mend the recipe, the check or the data")  # fmt: skip
+    raise error(
+        "check-failed",
+        f"the output of '{step}' fails its check",
+        place=str(decl.place),
+        facts=[("check", reason)],
+        target=step,
+        hint="the last good output stays; mend the recipe, the check or the data",
+    )

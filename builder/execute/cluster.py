@@ -1,7 +1,7 @@
 """A runner on Dask: one attempt in one single-threaded worker process at a time.
 
-Decides on which worker an attempt runs, and what became of one whose worker died. Dask never retries, steals or queues here: it is told
-where a task runs and says when it ended. Imported only when something has to run.
+Decides on which worker an attempt runs, and what became of one whose worker died. Dask never retries, steals or
+queues here: it is told where a task runs and says when it ended. Imported only when something has to run.
 """
 
 from __future__ import annotations
@@ -97,11 +97,18 @@ class DaskRunner:
                 self._client = _connected(scheduler)
             else:
                 self._cluster = LocalCluster(
-                    n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0", worker_dashboard_address=None, silence_logs=False,
-                    memory_limit="auto", preload=["builder.execute.preload"], local_directory=scratch or None,
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    host="127.0.0.1",
+                    dashboard_address="127.0.0.1:0",
+                    worker_dashboard_address=None,
+                    silence_logs=False,
+                    memory_limit="auto",
+                    preload=["builder.execute.preload"],
+                    local_directory=scratch or None,
                     scheduler_kwargs={"dashboard": False},
-                )  # fmt: skip
+                )
                 self._client = Client(self._cluster, set_as_default=False)
             self._client.wait_for_workers(1, timeout=WAIT_FOR_WORKER_S)
             self.slots = workers if not scheduler else max(1, len(self._workers()))
@@ -115,13 +122,23 @@ class DaskRunner:
         """Begin an attempt on an idle worker; where none comes in time, it ends with ``no-worker``."""
         worker = self._idle_worker()
         if worker is None:
-            problem = error("no-worker", f"no worker came to run '{spec.step}'", target=spec.step,
-                            hint="look at the cluster: its workers are gone or cannot start")  # fmt: skip
+            problem = error(
+                "no-worker",
+                f"no worker came to run '{spec.step}'",
+                target=spec.step,
+                hint="look at the cluster: its workers are gone or cannot start",
+            )
             self._tasks[spec.id] = Task(AttemptRecord(spec.id, error=problem.to_json()), "", None)
             self._ended.put(spec.id)
             return
         future = self._client.submit(
-            run_attempt, spec.to_bytes(), key=spec.id, pure=False, retries=0, workers=[worker], allow_other_workers=False
+            run_attempt,
+            spec.to_bytes(),
+            key=spec.id,
+            pure=False,
+            retries=0,
+            workers=[worker],
+            allow_other_workers=False,
         )
         self._tasks[spec.id] = Task(future, worker, self._pid(worker))
         future.add_done_callback(lambda _: self._ended.put(spec.id))
@@ -246,13 +263,17 @@ def _connected(scheduler: str) -> Client:
         client = Client(scheduler, timeout=10, set_as_default=False)
         versions = client.run(_version)
     except Exception as cause:
-        raise error("no-cluster", f"no Dask cluster answers at {scheduler}", facts=[("reason", str(cause)[:300])],
-                    hint=hint) from cause  # fmt: skip
+        raise error(
+            "no-cluster", f"no Dask cluster answers at {scheduler}", facts=[("reason", str(cause)[:300])], hint=hint
+        ) from cause
     wrong = {w: v for w, v in versions.items() if v != VERSION}
     if wrong or not versions:
-        raise error("no-cluster", f"the cluster at {scheduler} cannot run this project",
-                    facts=[(w, f"builder {v}") for w, v in wrong.items()] or [("workers", "none")],
-                    hint=f"its workers need builder {VERSION} and the same folders")  # fmt: skip
+        raise error(
+            "no-cluster",
+            f"the cluster at {scheduler} cannot run this project",
+            facts=[(w, f"builder {v}") for w, v in wrong.items()] or [("workers", "none")],
+            hint=f"its workers need builder {VERSION} and the same folders",
+        )
     return client
 
 
@@ -263,8 +284,15 @@ def _version() -> str:
 def _quiet() -> dict[str, int]:
     """Levels of distributed's loggers before they were made silent: a run's own report says what matters."""
     kept = {}
-    for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.core", "distributed.worker",
-                 "distributed.client", "tornado.application"):  # fmt: skip
+    for name in (
+        "distributed",
+        "distributed.nanny",
+        "distributed.scheduler",
+        "distributed.core",
+        "distributed.worker",
+        "distributed.client",
+        "tornado.application",
+    ):
         logger = logging.getLogger(name)
         kept[name] = logger.level
         if name != "distributed.nanny":

@@ -1,8 +1,8 @@
 """The driver: brings a plan to its end, one loop, one owner of all state.
 
-Decides when a step is ready, what it needs (nothing, a restore, a run), which one goes next, and what is committed. Attempts run through
-a `Runner`; only the driver commits, in one transaction per step, so that a step's outputs are there together or not at all. Work that
-does not depend on a failure goes on.
+Decides when a step is ready, what it needs (nothing, a restore, a run), which one goes next, and what is committed.
+Attempts run through a `Runner`; only the driver commits, in one transaction per step, so that a step's outputs are
+there together or not at all. Work that does not depend on a failure goes on.
 """
 
 from __future__ import annotations
@@ -173,9 +173,10 @@ class Driver:
     def _families_to_pin(self) -> list[str]:
         """Families of tables whose schema no version has fixed yet: it is found over all members together."""
         bases = dict.fromkeys(
-            self.graph.sources[n].base for n in self.plan.intakes
+            self.graph.sources[n].base
+            for n in self.plan.intakes
             if self.graph.sources[n].params and self.situation.is_table(n) and self.plan.sources[n].action is Action.RUN
-        )  # fmt: skip
+        )
         return [b for b in bases if b not in self.situation.pins]
 
     def _settle(self) -> None:
@@ -226,14 +227,16 @@ class Driver:
         bad = next((self.failed[n] for n in self._needs(node.name) if n in self.failed), None)
         if bad is not None:
             return self._block(node, bad)
-        node.fields = step_fields(
-            step, self.situation, lambda n, c: digest_of_read(self.versions, self.recall, n, c)
-        )
+        node.fields = step_fields(step, self.situation, lambda n, c: digest_of_read(self.versions, self.recall, n, c))
         planned = self.plan.verdicts[node.name]
         node.verdict = judge(
-            step.name, step.targets, node.fields, self.recall,
-            is_forced=self.plan.is_forced, is_pure=self.graph.recipes[step.recipe].pure,
-        )  # fmt: skip
+            step.name,
+            step.targets,
+            node.fields,
+            self.recall,
+            is_forced=self.plan.is_forced,
+            is_pure=self.graph.recipes[step.recipe].pure,
+        )
         node.key = node.verdict.key
         if node.verdict.state is State.FRESH and node.verdict.outputs is not None:
             for target, (number, digest) in node.verdict.outputs.items():
@@ -260,7 +263,9 @@ class Driver:
             self._know(target, digest, number)
             manifest = self.recall.manifest(number)
             rows = manifest.rows if manifest.kind == "table" else None
-            report = TargetReport(target, "restored", "store", rows=rows, difference=differences[target], reasons=reasons)
+            report = TargetReport(
+                target, "restored", "store", rows=rows, difference=differences[target], reasons=reasons
+            )
             self._report(report)
             self.publish(target)
         self._finish(node)
@@ -347,9 +352,15 @@ class Driver:
             )
         step = self.graph.steps[node.name]
         return recipe_attempt(
-            self.workplace, self.situation, step, identity, self.run_number,
-            lambda n: self.versions[n], self.recall.manifest, self._previous(step.targets),
-        )  # fmt: skip
+            self.workplace,
+            self.situation,
+            step,
+            identity,
+            self.run_number,
+            lambda n: self.versions[n],
+            self.recall.manifest,
+            self._previous(step.targets),
+        )
 
     def _previous(self, names: Any) -> dict[str, Manifest]:
         """The present manifests of these names."""
@@ -401,9 +412,15 @@ class Driver:
     def _attempt(self, node: Node, spec: AttemptSpec, record: AttemptRecord, outcome: str) -> Attempt:
         """The attempt as the ledger remembers it."""
         return Attempt(
-            self._id(node), node.attempts, outcome, str(Path(spec.log).relative_to(self.workplace.store)), time.time(),
-            record.wall_s, record.cpu_s, record.peak_rss_bytes,
-        )  # fmt: skip
+            self._id(node),
+            node.attempts,
+            outcome,
+            str(Path(spec.log).relative_to(self.workplace.store)),
+            time.time(),
+            record.wall_s,
+            record.cpu_s,
+            record.peak_rss_bytes,
+        )
 
     def _end_badly(self, node: Node, spec: AttemptSpec, record: AttemptRecord, is_lost: bool) -> None:
         """Try again where that is allowed, else fail."""
@@ -439,9 +456,7 @@ class Driver:
         outcome = "unchanged" if is_same else "read"
         manifest = output.manifest
         difference = (0, 0, 0) if is_same else output.difference
-        self.sources.append(
-            SourceReport(node.name, outcome, manifest.rows, difference, record.wall_s, record.cpu_s)
-        )
+        self.sources.append(SourceReport(node.name, outcome, manifest.rows, difference, record.wall_s, record.cpu_s))
         self._finish(node)
 
     def _commit_step(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> None:
@@ -456,11 +471,17 @@ class Driver:
             same = is_same[output.name]
             self._report(
                 TargetReport(
-                    output.name, "unchanged" if same else "built", "full", record.wall_s, record.cpu_s,
-                    record.peak_rss_bytes, output.manifest.rows if output.manifest.kind == "table" else None,
-                    (0, 0, 0) if same and output.manifest.kind == "table" else output.difference, reasons,
+                    output.name,
+                    "unchanged" if same else "built",
+                    "full",
+                    record.wall_s,
+                    record.cpu_s,
+                    record.peak_rss_bytes,
+                    output.manifest.rows if output.manifest.kind == "table" else None,
+                    (0, 0, 0) if same and output.manifest.kind == "table" else output.difference,
+                    reasons,
                 )
-            )  # fmt: skip
+            )
             self.publish(output.name)
         self.warnings += [("warning", f"{step.name}: {w}") for w in record.warnings]
         self._finish(node)
@@ -490,13 +511,21 @@ class Driver:
             outputs[output.name] = current.manifest_id if keep and current else output.manifest
         recipe = self.graph.recipes.get(self.graph.steps[node.name].recipe) if node.kind == "step" else None
         commit = Commit(
-            node.name, node.key, node.fields, outputs, via, record.wall_s, record.cpu_s, record.peak_rss_bytes,
+            node.name,
+            node.key,
+            node.fields,
+            outputs,
+            via,
+            record.wall_s,
+            record.cpu_s,
+            record.peak_rss_bytes,
             None if recipe is None else (recipe.fingerprint, recipe.items),
             {
                 (self.recall.currents[o.name].digest, o.manifest.digest): o.difference
-                for o in record.outputs if o.difference is not None and o.name in self.recall.currents
+                for o in record.outputs
+                if o.difference is not None and o.name in self.recall.currents
             },
-        )  # fmt: skip
+        )
         numbers = self.committer.built(self.run_number, time.time(), commit, self._attempt(node, spec, record, "done"))
         for output in record.outputs:
             if isinstance(outputs[output.name], int):
@@ -543,9 +572,17 @@ class Driver:
         reasons = node.verdict.reasons if node.verdict else ()
         for target in self.graph.steps[node.name].targets:
             self._report(
-                TargetReport(target, "failed", "full", record.wall_s, record.cpu_s, record.peak_rss_bytes,
-                             reasons=reasons, error=cause)
-            )  # fmt: skip
+                TargetReport(
+                    target,
+                    "failed",
+                    "full",
+                    record.wall_s,
+                    record.cpu_s,
+                    record.peak_rss_bytes,
+                    reasons=reasons,
+                    error=cause,
+                )
+            )
         self._after_failure()
         self._finish(node)
 

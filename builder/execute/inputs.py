@@ -74,8 +74,12 @@ class Arrival:
         if item.manifest.kind == "table":
             return self._table(spec, item, item.manifest, wanted)
         if wanted in ("pandas", "geopandas", "arrow", "dask") or spec.columns is not None:
-            raise error("recipe-error", f"input '{item.name}' is no table but {item.manifest.kind}", target=self.recipe,
-                        hint="take the annotation (or columns=) of this parameter away")  # fmt: skip
+            raise error(
+                "recipe-error",
+                f"input '{item.name}' is no table but {item.manifest.kind}",
+                target=self.recipe,
+                hint="take the annotation (or columns=) of this parameter away",
+            )
         return plain_value(self.store, item.manifest, lambda m: self._linked(item.name, m), wanted == "files")
 
     def _table(self, spec: InputSpec, item: Item, manifest: Manifest, wanted: str) -> Any:
@@ -95,8 +99,12 @@ class Arrival:
         members = [(i.params, i.manifest) for i in spec.items if i.manifest is not None and i.manifest.kind == "table"]
         if len(members) < len(spec.items):
             name = next(i.name for i in spec.items if i.manifest is None or i.manifest.kind != "table")
-            raise error("recipe-error", f"'{name}' is no table and cannot be gathered into one", target=self.recipe,
-                        hint="take the annotation away: the members arrive as a mapping")  # fmt: skip
+            raise error(
+                "recipe-error",
+                f"'{name}' is no table and cannot be gathered into one",
+                target=self.recipe,
+                hint="take the annotation away: the members arrive as a mapping",
+            )
         table, schema = gather(self.store, members, columns=spec.columns, where=spec.where)
         return self._frame(table, schema, wanted, spec.parameter)
 
@@ -108,8 +116,12 @@ class Arrival:
 
         frame = to_frame(table, schema)
         if wanted == "geopandas" and schema.geometry is None:
-            raise error("recipe-error", f"input '{name}' has no geometry", target=self.recipe,
-                        hint="annotate it as pd.DataFrame")  # fmt: skip
+            raise error(
+                "recipe-error",
+                f"input '{name}' has no geometry",
+                target=self.recipe,
+                hint="annotate it as pd.DataFrame",
+            )
         if wanted == "dask":
             import dask.dataframe as dd
 
@@ -181,8 +193,12 @@ def read_part(store: Path, manifest: Manifest) -> bytes:
         with suspended():
             return path.read_bytes()
     except OSError as cause:
-        raise error("store-damaged", "a part of an output is missing from the store", place=str(path),
-                    hint="builder fsck --repair") from cause  # fmt: skip
+        raise error(
+            "store-damaged",
+            "a part of an output is missing from the store",
+            place=str(path),
+            hint="builder fsck --repair",
+        ) from cause
 
 
 class LazyMapping(Mapping[str, Any]):
@@ -217,9 +233,11 @@ def check_crs(inputs: list[InputSpec], recipe: str, place: str) -> None:
         item.name: item.manifest.schema.column(item.manifest.schema.geometry).crs
         for spec in inputs
         for item in spec.items
-        if item.manifest and item.manifest.schema and item.manifest.schema.geometry
+        if item.manifest
+        and item.manifest.schema
+        and item.manifest.schema.geometry
         and (spec.columns is None or item.manifest.schema.geometry in spec.columns)
-    }  # fmt: skip
+    }
     if len(set(found.values())) < 2:
         return
     is_missing = None in found.values()
@@ -229,5 +247,7 @@ def check_crs(inputs: list[InputSpec], recipe: str, place: str) -> None:
         place=place,
         target=recipe,
         facts=[(name, crs or "no CRS") for name, crs in found.items()],
-        hint="give the source its CRS with crs=" if is_missing else "reproject one of them in a recipe of its own before",
+        hint="give the source its CRS with crs="
+        if is_missing
+        else "reproject one of them in a recipe of its own before",
     )

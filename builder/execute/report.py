@@ -29,12 +29,17 @@ class TargetReport:
     def to_json(self) -> dict[str, Any]:
         """The fields of the report's JSON."""
         return {
-            "name": self.name, "outcome": self.outcome, "via": self.via,
-            "wall_s": round(self.wall_s, 4), "cpu_s": round(self.cpu_s, 4), "peak_rss_bytes": self.peak_rss_bytes,
-            "rows": self.rows, **_changed(self.difference),
+            "name": self.name,
+            "outcome": self.outcome,
+            "via": self.via,
+            "wall_s": round(self.wall_s, 4),
+            "cpu_s": round(self.cpu_s, 4),
+            "peak_rss_bytes": self.peak_rss_bytes,
+            "rows": self.rows,
+            **_changed(self.difference),
             "reasons": [r.to_json() for r in self.reasons],
             "error": self.error and self.error.to_json(),
-        }  # fmt: skip
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,14 @@ class SourceReport:
     def to_json(self) -> dict[str, Any]:
         """The fields of the report's JSON."""
         return {
-            "name": self.name, "outcome": self.outcome, "rows": self.rows, **_changed(self.difference),
-            "wall_s": round(self.wall_s, 4), "cpu_s": round(self.cpu_s, 4), "error": self.error and self.error.to_json(),
-        }  # fmt: skip
+            "name": self.name,
+            "outcome": self.outcome,
+            "rows": self.rows,
+            **_changed(self.difference),
+            "wall_s": round(self.wall_s, 4),
+            "cpu_s": round(self.cpu_s, 4),
+            "error": self.error and self.error.to_json(),
+        }
 
 
 def _changed(difference: tuple[int, int, int] | None) -> dict[str, Any]:
@@ -93,18 +103,23 @@ class Run:
     @property
     def errors(self) -> list[BuilderError]:
         """The errors of all that failed, sources first."""
-        rows = [*self.sources, *self.targets]
+        rows: list[SourceReport | TargetReport] = [*self.sources, *self.targets]
         return [r.error for r in rows if r.error is not None and r.outcome == "failed"]
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder rebuild --json`` prints."""
         return {
-            "format": 1, "run": self.name, "outcome": self.outcome, "wall_s": round(self.wall_s, 4),
+            "format": 1,
+            "run": self.name,
+            "outcome": self.outcome,
+            "wall_s": round(self.wall_s, 4),
             "targets": [t.to_json() for t in self.targets],
             "sources": [s.to_json() for s in self.sources],
-            "totals": self.totals, "retired": list(self.retired), "published": list(self.published),
+            "totals": self.totals,
+            "retired": list(self.retired),
+            "published": list(self.published),
             "warnings": [{"code": code, "message": text} for code, text in self.warnings],
-        }  # fmt: skip
+        }
 
     def _repr_html_(self) -> str:
         from builder.report.html import run_html

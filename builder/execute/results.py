@@ -19,7 +19,7 @@ from builder.store import disk
 from builder.store.manifest import Kind, Layer, Manifest, Part, files_digest
 from builder.store.parts import PartFolder
 
-HINT = "return a DataFrame, GeoDataFrame, pyarrow Table, dict, list, bytes, a matplotlib figure, or a Path in b.workspace()"
+HINT = "return a frame, a pyarrow Table, dict, list, bytes, a matplotlib figure, or a Path in b.workspace()"
 
 
 class Results:
@@ -101,8 +101,10 @@ class Results:
         try:
             text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1, default=_scalar)
         except (TypeError, ValueError) as cause:
-            raise self._wrong(f"returned a {type(value).__name__} that JSON cannot hold: {cause}",
-                              "use dicts with text keys, lists, texts, finite numbers, booleans and None") from cause  # fmt: skip
+            raise self._wrong(
+                f"returned a {type(value).__name__} that JSON cannot hold: {cause}",
+                "use dicts with text keys, lists, texts, finite numbers, booleans and None",
+            ) from cause
         return text.encode() + b"\n"
 
     def _path(self, path: Path) -> Manifest:
@@ -132,7 +134,8 @@ class Results:
 def _is_frame(value: Any) -> bool:
     """Whether a value is a table of any of the kinds a recipe may return."""
     return any(
-        c.__module__.split(".")[0] in ("pandas", "geopandas", "pyarrow", "dask") and c.__name__ in ("DataFrame", "Table")
+        c.__module__.split(".")[0] in ("pandas", "geopandas", "pyarrow", "dask")
+        and c.__name__ in ("DataFrame", "Table")
         for c in type(value).__mro__
     )
 

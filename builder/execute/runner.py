@@ -1,6 +1,7 @@
 """The interface between the driver and whatever executes attempts.
 
-Decides nothing. A runner has slots, starts attempts, says which have ended, and kills one when told; it never touches the ledger.
+Decides nothing. A runner has slots, starts attempts, says which have ended, and kills one when told; it never touches
+the ledger.
 """
 
 from __future__ import annotations

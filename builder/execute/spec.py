@@ -239,7 +239,9 @@ class Output:
     @staticmethod
     def from_json(value: dict[str, Any]) -> Output:
         """The output that `to_json` wrote."""
-        return Output(value["name"], Manifest.from_json(value["manifest"]), value["difference"] and tuple(value["difference"]))
+        return Output(
+            value["name"], Manifest.from_json(value["manifest"]), value["difference"] and tuple(value["difference"])
+        )
 
 
 @dataclass(frozen=True, slots=True)

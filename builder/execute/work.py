@@ -25,7 +25,9 @@ class Workplace:
     store: Path
     out: Path
 
-    def attempt(self, step: str, identity: str, run: int, work: RecipeSpec | IntakeSpec, previous: Mapping[str, Manifest]) -> AttemptSpec:
+    def attempt(
+        self, step: str, identity: str, run: int, work: RecipeSpec | IntakeSpec, previous: Mapping[str, Manifest]
+    ) -> AttemptSpec:
         """An attempt's spec with its log and scratch folder."""
         number = identity.rsplit("-", 1)[-1]
         return AttemptSpec(

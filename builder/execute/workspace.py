@@ -22,8 +22,11 @@ def workspace() -> Path:
         ``recipe-declaration`` where no recipe is running.
     """
     if not _workspace:
-        raise error("recipe-declaration", "b.workspace() was called outside of a running recipe",
-                    hint="call it inside the recipe's function")  # fmt: skip
+        raise error(
+            "recipe-declaration",
+            "b.workspace() was called outside of a running recipe",
+            hint="call it inside the recipe's function",
+        )
     return _workspace[-1]
 
 

@@ -45,7 +45,7 @@ def open_parquet(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened
         wanted_columns(spec, schema.names, file.shown)
         check_same(spec, first.names, first_file.shown, schema.names, file.shown)
     crs = {
-        name: one_crs(spec, [(s.column(name).crs, f.shown) for s, f in zip(schemas, spec.files, strict=True)])
+        name: one_crs(spec, name, [(s.column(name).crs, f.shown) for s, f in zip(schemas, spec.files, strict=True)])
         for name in first.names
         if first.column(name).dtype == "geometry"
     }
@@ -102,7 +102,7 @@ def _file_schema(spec: IntakeSpec, file: SourceFile, path: str) -> Schema:
         except BuilderError as cause:
             raise unreadable(spec, file, cause.message, cause.hint) from cause
         columns = [
-            Column(c.name, c.dtype, source_crs(spec, found[c.name], file.shown) if c.name in found else None)
+            Column(c.name, c.dtype, source_crs(spec, c.name, found[c.name], file.shown) if c.name in found else None)
             for c in schema.columns
         ]
         return Schema(tuple(columns))

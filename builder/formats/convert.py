@@ -16,13 +16,7 @@ from builder.formats import textcells
 from builder.tables.schema import decimal_parts
 
 _NONE = np.zeros(1, dtype=np.uint8)
-_BY_MASK = (
-    (textcells.INT, "int64"),
-    (textcells.FLOAT, "float64"),
-    (textcells.BOOL, "bool"),
-    (textcells.DATE, "date"),
-    (textcells.TIMESTAMP, "timestamp"),
-)
+_NARROW_FIRST = ("int64", "float64", "bool", "date", "timestamp")
 _NULLABLE = {"int64": "Int64", "bool": "boolean"}
 
 
@@ -39,29 +33,32 @@ class Misfit(Exception):
 class Survey:
     """Collects what one text column holds, over every chunk of every file, until its dtype is asked for."""
 
-    __slots__ = ("_has_null", "_mask")
+    __slots__ = ("_candidates", "_has_null", "is_settled")
 
     def __init__(self) -> None:
-        self._mask = textcells.ANY
+        self._candidates = _NARROW_FIRST
         self._has_null = False
+        self.is_settled = False
+        """Whether there was a value at all; a column of nulls only is text until a value says more."""
 
     def add(self, texts: pa.Array) -> None:
-        """Take the cells of a chunk, an array from its buffer's start, into account."""
+        """Take the cells of a chunk into account."""
         self._has_null = self._has_null or texts.null_count > 0
-        if self._mask != textcells.SEEN and len(texts):
-            self._mask = textcells.survey(*_cells(texts), self._mask)
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether there was a value at all; a column of nulls only is text until a value says more."""
-        return bool(self._mask & textcells.SEEN)
+        self.is_settled = self.is_settled or texts.null_count < len(texts)
+        self._candidates = tuple(dtype for dtype in self._candidates if _fits(texts, dtype))
 
     def dtype(self) -> str:
         """The narrowest dtype that every cell fits; ``string`` where nothing else does, or without a value."""
-        if not self.is_settled:
-            return "string"
-        dtype = next((name for bit, name in _BY_MASK if self._mask & bit), "string")
+        dtype = self._candidates[0] if self.is_settled and self._candidates else "string"
         return nullable(dtype) if self._has_null else dtype
+
+
+def _fits(texts: pa.Array, dtype: str) -> bool:
+    try:
+        typed(texts, nullable(dtype), lenient=False)
+    except Misfit:
+        return False
+    return True
 
 
 def nullable(dtype: str) -> str:

@@ -82,13 +82,13 @@ def checked(wkb: pa.Array) -> pa.Array:
     return _by_shapely(values, shapely.from_wkb, [v and v[:20].hex() for v in values])
 
 
-def source_crs(spec: IntakeSpec, found: str | None, shown: str) -> str | None:
+def source_crs(spec: IntakeSpec, column: str, found: str | None, shown: str) -> str | None:
     """The canonical CRS of a file's geometries: what it says, which `crs=` must agree with, else what `crs=` says.
 
     Raises
     ------
     DataError
-        ``crs-mismatch`` naming both.
+        ``crs-mismatch`` naming both: the file's, and the declared or the pinned one.
     """
     declared = canonical_crs(spec.crs, f"source '{spec.source}'")
     inside = canonical_crs(found, shown)
@@ -101,21 +101,24 @@ def source_crs(spec: IntakeSpec, found: str | None, shown: str) -> str | None:
             hint="drop crs= to take the file's, or reproject the file",
             target=spec.source,
         )
-    pinned = _pinned_crs(spec)
     crs = inside or declared
-    if pinned is not None and crs is not None and pinned != crs:
+    if spec.pinned is None or column not in spec.pinned.names:
+        return crs
+    pinned = spec.pinned.column(column).crs
+    was_declared_since = pinned is None and crs == declared
+    if spec.pinned.column(column).dtype == "geometry" and pinned != crs and not was_declared_since:
         raise error(
             "crs-mismatch",
-            f"'{spec.source}' is pinned as {pinned[:80]} and {shown} says otherwise",
+            f"'{spec.source}' is pinned as {(pinned or 'a table without a CRS')[:80]} and {shown} says otherwise",
             place=shown,
-            facts=[("pinned", pinned), ("pinned in", spec.pin_shown), ("file", crs)],
+            facts=[("pinned", pinned or "none"), ("pinned in", spec.pin_shown), ("file", crs or "none")],
             hint=f"reproject the file; builder accept {spec.source} takes the new CRS in",
             target=spec.source,
         )
     return crs
 
 
-def one_crs(spec: IntakeSpec, found: list[tuple[str | None, str]]) -> str | None:
+def one_crs(spec: IntakeSpec, column: str, found: list[tuple[str | None, str]]) -> str | None:
     """The CRS that all files of a source share, from pairs of what a file says and its name; None where none says any.
 
     Raises
@@ -123,7 +126,7 @@ def one_crs(spec: IntakeSpec, found: list[tuple[str | None, str]]) -> str | None
     DataError
         ``crs-mismatch`` naming both.
     """
-    by_crs = {source_crs(spec, crs, shown): shown for crs, shown in reversed(found)}
+    by_crs = {source_crs(spec, column, crs, shown): shown for crs, shown in reversed(found)}
     if len(by_crs) > 1:
         (first, first_shown), (other, other_shown) = [*reversed(by_crs.items())][:2]
         raise error(
@@ -135,12 +138,6 @@ def one_crs(spec: IntakeSpec, found: list[tuple[str | None, str]]) -> str | None
             target=spec.source,
         )
     return next(iter(by_crs), None)
-
-
-def _pinned_crs(spec: IntakeSpec) -> str | None:
-    if spec.pinned is None or spec.pinned.geometry is None:
-        return None
-    return spec.pinned.column(spec.pinned.geometry).crs
 
 
 def _by_shapely(values: list[Any], read: Callable[..., Any], shown: list[str | None]) -> pa.Array:

@@ -17,7 +17,7 @@ from builder.execute.spec import IntakeSpec, SourceFile
 from builder.formats import streams
 from builder.formats.opened import unreadable
 
-_FIELD_CHARS = 1 << 40
+_FIELD_CHARS = 32 << 20  # a longer field is taken for a quote that is never closed, before it fills the memory
 _CHUNK_BYTES = 1 << 20
 
 
@@ -42,11 +42,14 @@ def rows(stream: TextIO, delimiter: str) -> Iterator[Row]:
     with _long_fields():
         reader = csv.reader(lines(), delimiter=delimiter)
         line, width = 1, 0
-        for fields in reader:
-            width = width or len(fields)
-            if fields or width == 1:
-                yield Row(line, fields, ended)
-            line = reader.line_num + 1
+        try:
+            for fields in reader:
+                width = width or len(fields)
+                if fields or width == 1:
+                    yield Row(line, fields, ended)
+                line = reader.line_num + 1
+        except csv.Error:  # the one error of a reader that is not strict: a field beyond the limit
+            yield Row(line, [], True)
 
 
 def explain(spec: IntakeSpec, file: SourceFile, encoding: str, delimiter: str, reason: object) -> BuilderError:
@@ -60,8 +63,6 @@ def explain(spec: IntakeSpec, file: SourceFile, encoding: str, delimiter: str, r
                     return _bad_row(spec, file, row, width)
     except UnicodeError:
         return bad_byte(spec, file, encoding)
-    except csv.Error as cause:
-        return unreadable(spec, file, cause)
     except BuilderError as cause:
         return cause
     return unreadable(spec, file, reason)
@@ -105,7 +106,8 @@ class Lines:
     def line(self, row: int) -> int:
         """The line on which a data row, counted from 0, starts."""
         if self._is_plain is None:
-            self._is_plain = self.total_rows is not None and self._count() == self.total_rows + 1
+            is_bytewise = not self.encoding.startswith(("utf-16", "utf-32"))
+            self._is_plain = is_bytewise and self.total_rows is not None and self._count() == self.total_rows + 1
         if self._is_plain:
             return row + 2
         if row not in self._known:

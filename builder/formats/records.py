@@ -22,7 +22,7 @@ from builder.formats.columns import Wanted, check_same, full_schema, wanted_colu
 from builder.formats.convert import Misfit, nullable, typed
 from builder.formats.geometry import checked, one_crs, source_crs, wkb_of_geojson
 from builder.formats.opened import Opened, RowPlaces, unreadable
-from builder.tables.crs import LON_LAT
+from builder.tables.crs import LON_LAT, canonical_crs
 from builder.tables.schema import Column
 
 ToldCrs = dict[str, str | None]
@@ -93,9 +93,11 @@ def open_records(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened
         assert spec.pinned is not None
         found: list[str] = [c.name for c in spec.pinned.columns if c.name != spec.file_column]
     else:
-        found = [*survey.kinds, *([GEOMETRY] if is_geo else [])]
+        found = [*survey.kinds]
         if not survey.rows:
             found = list(dict.fromkeys([*dict(spec.columns), *(k for k in spec.key if k != spec.file_column), *found]))
+    if is_geo and GEOMETRY not in found:
+        found.append(GEOMETRY)
     wanted = wanted_columns(spec, found, spec.files[0].shown)
     crs = _crs(spec, told) if is_geo else spec.crs
     columns = []
@@ -117,7 +119,7 @@ def open_records(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened
                 yield _table(spec, file, chunk, wanted, columns)
                 places.add(len(chunk.objects))
             if is_geo:
-                source_crs(spec, told[file.path], file.shown)
+                source_crs(spec, GEOMETRY, told[file.path], file.shown)
             if seen:
                 wanted_columns(spec, [n for n in found if n in seen or (is_geo and n == GEOMETRY)], file.shown)
 
@@ -133,7 +135,7 @@ def read_chunks(spec: IntakeSpec, file: SourceFile, told: ToldCrs | None = None)
         ``source-empty``, ``source-unreadable``, ``bad-encoding``, ``bad-geometry``.
     """
     streams.check_not_empty(spec, file)
-    encoding = spec.encoding or "utf-8"
+    encoding = streams.encoding_of(spec)
     chunk = Chunk()
     try:
         with streams.reading(spec, file), streams.open_text(file, encoding) as stream:
@@ -249,8 +251,8 @@ def _survey(spec: IntakeSpec, told: ToldCrs) -> Survey:
 def _crs(spec: IntakeSpec, told: ToldCrs) -> str | None:
     """The one CRS of all files; where they were not surveyed, the pinned one, which each file is held against later."""
     if spec.pinned is not None:
-        return spec.pinned.column(GEOMETRY).crs if GEOMETRY in spec.pinned.names else LON_LAT
-    return one_crs(spec, [(told[file.path], file.shown) for file in spec.files])
+        return spec.pinned.column(GEOMETRY).crs or canonical_crs(spec.crs)
+    return one_crs(spec, GEOMETRY, [(told[file.path], file.shown) for file in spec.files])
 
 
 def _table(

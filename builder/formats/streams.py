@@ -5,6 +5,7 @@ Decides how gzip and zstd are opened, and how much an unpacked file may take. Ne
 
 from __future__ import annotations
 
+import codecs
 import io
 import shutil
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO, Final, TextIO, cast
 
 import pyarrow as pa
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, error
 from builder.execute.spec import IntakeSpec, SourceFile
 from builder.formats.kinds import packing_of
 from builder.formats.opened import empty, unreadable
@@ -35,6 +36,26 @@ def open_bytes(file: SourceFile) -> pa.NativeFile:
     """The file's bytes, unpacked while they are read (an archive's as they are); a damaged file raises OSError."""
     compression = packing(file) if packing(file) != "zip" else ""
     return pa.input_stream(file.path, compression=compression or None, buffer_size=_CHUNK_BYTES)
+
+
+def encoding_of(spec: IntakeSpec) -> str:
+    """The encoding of a source's text, as Python names its codec; UTF-8 where none is declared.
+
+    Raises
+    ------
+    ConfigError
+        ``recipe-declaration`` for one that Python does not know.
+    """
+    try:
+        name = codecs.lookup(spec.encoding or "utf-8").name
+    except LookupError:
+        raise error(
+            "recipe-declaration",
+            f"source '{spec.source}' has the encoding {spec.encoding!r}, which is not known",
+            hint='use the name of a Python codec, for example "latin-1"',
+            target=spec.source,
+        ) from None
+    return "utf-8" if name == "utf-8-sig" else name
 
 
 @contextmanager

@@ -10,7 +10,6 @@ every file fits it, which makes it the dtype that the whole would have given: lo
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,21 +94,17 @@ def dialect_of(spec: IntakeSpec) -> Dialect:
     Raises
     ------
     ConfigError
-        ``recipe-declaration`` for an encoding that Python does not know.
+        ``recipe-declaration`` for an encoding that Python does not know, or a delimiter of several bytes.
     """
-    try:
-        encoding = codecs.lookup(spec.encoding or "utf-8").name
-    except LookupError:
+    delimiter = spec.delimiter or ("\t" if spec.format == "tsv" else ",")
+    if len(delimiter.encode()) != 1 or delimiter in '"\r\n':
         raise error(
             "recipe-declaration",
-            f"source '{spec.source}' has the encoding {spec.encoding!r}, which is not known",
-            hint='use the name of a Python codec, for example "latin-1"',
+            f"source '{spec.source}' has the delimiter {delimiter!r}",
+            hint="a delimiter is one ASCII character, no quote and no line end",
             target=spec.source,
-        ) from None
-    delimiter = spec.delimiter or ("\t" if spec.format == "tsv" else ",")
-    return Dialect(
-        delimiter, "utf-8" if encoding == "utf-8-sig" else encoding, ("",) if spec.null is None else spec.null
-    )
+        )
+    return Dialect(delimiter, streams.encoding_of(spec), ("",) if spec.null is None else spec.null)
 
 
 def read_head(spec: IntakeSpec, file: SourceFile, dialect: Dialect) -> Head:

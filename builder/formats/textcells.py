@@ -21,10 +21,6 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-INT, FLOAT, BOOL, DATE, TIMESTAMP = 1, 2, 4, 8, 16
-ANY = INT | FLOAT | BOOL | DATE | TIMESTAMP
-SEEN = 32
-
 _POWERS = np.array([10.0**i for i in range(23)])  # every power of ten that a float64 holds exactly
 _MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
 _EXACT = 1 << 53
@@ -284,31 +280,6 @@ def _instant(data: Any, a: Any, b: Any) -> tuple[Any, Any]:
     if i != b:
         return False, 0
     return True, (days * 86400 + (hour * 60 + minute - shift) * 60 + second) * 1000000 + micros
-
-
-@_compiled
-def survey(offsets: Any, data: Any, valid: Any, nullable: bool, mask: int) -> int:
-    """`mask` less every dtype that some cell is not of; `SEEN` is added once there was a value."""
-    for i in range(len(offsets) - 1):
-        if _is_null(valid, nullable, i):
-            continue
-        mask |= SEEN
-        a, b = np.int64(offsets[i]), np.int64(offsets[i + 1])
-        kinds = 0
-        if mask & INT and _integer(data, a, b, False)[0] == _DONE:
-            kinds |= INT
-        if mask & FLOAT and _decimal(data, a, b, False)[0] != _BAD:
-            kinds |= FLOAT
-        if mask & BOOL and _truth(data, a, b, False) >= 0:
-            kinds |= BOOL
-        if mask & DATE and b - a == 10 and _day(data, a)[0]:
-            kinds |= DATE
-        if mask & TIMESTAMP and _instant(data, a, b)[0]:
-            kinds |= TIMESTAMP
-        mask &= kinds | SEEN
-        if mask == SEEN:
-            break
-    return mask
 
 
 @_compiled

@@ -10,7 +10,7 @@ import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -57,22 +57,25 @@ def open_vector(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
     BuilderError
         ``source-empty``, ``source-unreadable``, ``schema-drift``, ``bad-value``, ``bad-geometry``, ``crs-mismatch``.
     """
-    layers = [_layer(spec, file, scratch) for file in spec.files]
+    layers = [_layer(spec, file, scratch) for file in spec.files if not _is_companion(spec, file)]
     first = layers[0]
     wanted = wanted_columns(spec, first.columns, first.file.shown)
     for layer in layers[1:]:
         wanted_columns(spec, layer.columns, layer.file.shown)
         check_same(spec, first.columns, first.file.shown, layer.columns, layer.file.shown)
-    crs = {GEOMETRY: one_crs(spec, [(layer.crs, layer.file.shown) for layer in layers if layer.geometry is not None])}
-    own: Schema | None = None
+    crs = {
+        GEOMETRY: one_crs(
+            spec, GEOMETRY, [(layer.crs, layer.file.shown) for layer in layers if layer.geometry is not None]
+        )
+    }
+    own = Schema(())
     has_null: set[str] = set()
     if any(w.dtype is None for w in wanted):
+        own = _schema(spec, first)
         for layer in layers:
             for table in _tables(spec, layer, with_geometry=False):
-                own = own or _schema(spec, layer, table)
                 has_null |= {n for n in table.column_names if table.column(n).null_count}
-        own = own or Schema(())
-    columns = fixed_columns(spec, wanted, own or Schema(()), has_null, crs)
+    columns = fixed_columns(spec, wanted, own, has_null, crs)
     places = RowPlaces(lambda file, row: f"{file.shown}, feature {row + 1}")
 
     def tables() -> Iterator[pa.Table]:
@@ -83,6 +86,11 @@ def open_vector(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
                 places.add(table.num_rows)
 
     return Opened(full_schema(spec, columns), tables(), places.describe)
+
+
+def _is_companion(spec: IntakeSpec, file: SourceFile) -> bool:
+    """Whether a file belongs to a shapefile beside it: GDAL reads it along with that one."""
+    return spec.format == "shp" and streams.packing(file) != "zip" and not file.shown.lower().endswith(".shp")
 
 
 def _layer(spec: IntakeSpec, file: SourceFile, scratch: Path) -> _Layer:
@@ -109,18 +117,7 @@ def _layer(spec: IntakeSpec, file: SourceFile, scratch: Path) -> _Layer:
 
 def _tables(spec: IntakeSpec, layer: _Layer, *, with_geometry: bool) -> Iterator[pa.Table]:
     """The layer's features in batches; GDAL's name of the geometry column becomes ours."""
-    import pyogrio
-
-    with _gdal(spec, layer.file):
-        opened = pyogrio.open_arrow(
-            layer.path,
-            layer=layer.name,
-            read_geometry=with_geometry,
-            batch_size=BATCH_ROWS,
-            use_pyarrow=True,
-            **_encoding(spec),
-        )
-    with opened as (meta, reader):
+    with _reader(spec, layer, with_geometry=with_geometry) as (meta, reader):
         inner = meta["geometry_name"] or "wkb_geometry"
         while True:
             with _gdal(spec, layer.file):
@@ -133,12 +130,35 @@ def _tables(spec: IntakeSpec, layer: _Layer, *, with_geometry: bool) -> Iterator
             yield table.select([n for n in layer.columns if n in names])
 
 
-def _schema(spec: IntakeSpec, layer: _Layer, table: pa.Table) -> Schema:
+def _schema(spec: IntakeSpec, layer: _Layer) -> Schema:
+    """The layer's own schema, which it has even without a feature."""
+    with _reader(spec, layer, with_geometry=False) as (_, reader):
+        arrow = reader.schema
+    kept = pa.schema([field for field in arrow if field.name in layer.columns])
     try:
-        schema = schema_of(table.schema, (), place=layer.file.shown)
+        schema = schema_of(kept, (), place=layer.file.shown)
     except BuilderError as cause:
         raise unreadable(spec, layer.file, cause.message, cause.hint) from cause
     return Schema((*schema.columns, Column(GEOMETRY, "geometry")) if layer.geometry else schema.columns)
+
+
+@contextmanager
+def _reader(spec: IntakeSpec, layer: _Layer, *, with_geometry: bool) -> Iterator[tuple[dict[str, Any], Any]]:
+    """GDAL's stream of the layer, with what it tells of itself."""
+    import pyogrio
+
+    with ExitStack() as stack:
+        with _gdal(spec, layer.file):
+            opened = pyogrio.open_arrow(
+                layer.path,
+                layer=layer.name,
+                read_geometry=with_geometry,
+                batch_size=BATCH_ROWS,
+                use_pyarrow=True,
+                **_encoding(spec),
+            )
+            meta, reader = stack.enter_context(opened)
+        yield meta, reader
 
 
 def _encoding(spec: IntakeSpec) -> dict[str, Any]:

@@ -16,7 +16,16 @@ from builder.digests import Scalar
 from builder.errors import error
 from builder.graph.declare import Input, Lookup, Read, RecipeDecl, SourceDecl
 from builder.graph.graph import Edge, Graph, RecipeNode, SourceNode, Step
-from builder.names import Params, Reference, check_name, check_value, member_name, parse_reference, value_from_text, value_text
+from builder.names import (
+    Params,
+    Reference,
+    check_name,
+    check_value,
+    member_name,
+    parse_reference,
+    value_from_text,
+    value_text,
+)
 from builder.sizes import parse_bytes
 
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -78,9 +87,13 @@ class Expansion:
             for params in self.members(decl.name, str(decl.place)):
                 step = self._step(decl, params)
                 if step.name in steps:
-                    raise error("duplicate-name", f"'{step.name}' is made twice by one recipe", place=str(decl.place),
-                                facts=[("first", str(decl.place)), ("again", str(decl.place))],
-                                hint="each= gives the same values twice")  # fmt: skip
+                    raise error(
+                        "duplicate-name",
+                        f"'{step.name}' is made twice by one recipe",
+                        place=str(decl.place),
+                        facts=[("first", str(decl.place)), ("again", str(decl.place))],
+                        hint="each= gives the same values twice",
+                    )
                 steps[step.name] = step
         return Graph.build(sources, [node(d) for d in self.recipes.values()], steps.values())
 
@@ -96,8 +109,12 @@ class Expansion:
         else:
             if base in self._open:
                 path = " → ".join([*self._open[self._open.index(base) :], base])
-                raise error("cycle", f"families need each other: {path}", place=place,
-                            hint="let one each= give its values itself")  # fmt: skip
+                raise error(
+                    "cycle",
+                    f"families need each other: {path}",
+                    place=place,
+                    hint="let one each= give its values itself",
+                )
             self._open.append(base)
             found = tuple(self._each(self.recipes[base]))
             self._open.pop()
@@ -128,14 +145,22 @@ class Expansion:
             keys = [check_name(str(k), "parameter", place) for k in axis]
             for key in keys:
                 if isinstance(axis[key], str) or not isinstance(axis[key], Iterable):
-                    raise error("recipe-declaration", f"each= of recipe '{decl.name}' gives {axis[key]!r} for '{key}'",
-                                place=place, hint='give a list of values: each={"state": ["CA", "WA"]}')  # fmt: skip
+                    raise error(
+                        "recipe-declaration",
+                        f"each= of recipe '{decl.name}' gives {axis[key]!r} for '{key}'",
+                        place=place,
+                        hint='give a list of values: each={"state": ["CA", "WA"]}',
+                    )
             values = [[check_value(v, k, place) for v in axis[k]] for k in keys]
             return [tuple(zip(keys, row, strict=True)) for row in itertools.product(*values)]
         if isinstance(axis, list) and all(isinstance(e, Mapping) for e in axis):
             return [_params(e, place) for e in axis]
-        raise error("recipe-declaration", f"each= of recipe '{decl.name}' has {axis!r}", place=place,
-                    hint="give a dict of lists, a list of dicts, a family's name, or a list of these")  # fmt: skip
+        raise error(
+            "recipe-declaration",
+            f"each= of recipe '{decl.name}' has {axis!r}",
+            place=place,
+            hint="give a dict of lists, a list of dicts, a family's name, or a list of these",
+        )
 
     # -- steps -----------------------------------------------------------------------------------------------------
 
@@ -165,17 +190,28 @@ class Expansion:
         lane = _of(decl.lane, values)
         lanes = {} if lane is None else {lane: 1} if isinstance(lane, str) else lane
         if not isinstance(lanes, Mapping):
-            raise error("recipe-declaration", f"lane of recipe '{decl.name}' is {lane!r}", place=str(decl.place),
-                        hint='lane="db" or lane={"db": 2}')  # fmt: skip
+            raise error(
+                "recipe-declaration",
+                f"lane of recipe '{decl.name}' is {lane!r}",
+                place=str(decl.place),
+                hint='lane="db" or lane={"db": 2}',
+            )
         for name, count in lanes.items():
             if name not in self.lanes:
-                raise error("unknown-lane", f"recipe '{decl.name}' runs in lane '{name}', which has no capacity",
-                            place=str(decl.place), facts=_near(name, self.lanes),
-                            hint=f"add {name} = 1 under [lanes] in builder.toml")  # fmt: skip
+                raise error(
+                    "unknown-lane",
+                    f"recipe '{decl.name}' runs in lane '{name}', which has no capacity",
+                    place=str(decl.place),
+                    facts=_near(name, self.lanes),
+                    hint=f"add {name} = 1 under [lanes] in builder.toml",
+                )
             if not isinstance(count, int) or not 1 <= count <= self.lanes[name]:
-                raise error("recipe-declaration", f"recipe '{decl.name}' takes {count} of lane '{name}', "
-                            f"whose capacity is {self.lanes[name]}", place=str(decl.place),
-                            hint="take no more than the lane has")  # fmt: skip
+                raise error(
+                    "recipe-declaration",
+                    f"recipe '{decl.name}' takes {count} of lane '{name}', whose capacity is {self.lanes[name]}",
+                    place=str(decl.place),
+                    hint="take no more than the lane has",
+                )
         return tuple(sorted(lanes.items()))
 
     def _edges(self, decl: RecipeDecl, params: Params) -> Iterable[Edge]:
@@ -183,8 +219,12 @@ class Expansion:
         values = dict(params)
         given = _of(decl.inputs, values) if decl.inputs is not None else {}
         if not isinstance(given, Mapping):
-            raise error("recipe-declaration", f"inputs= of recipe '{decl.name}' gave {given!r}", place=str(decl.place),
-                        hint="return a dict from parameter names to references")  # fmt: skip
+            raise error(
+                "recipe-declaration",
+                f"inputs= of recipe '{decl.name}' gave {given!r}",
+                place=str(decl.place),
+                hint="return a dict from parameter names to references",
+            )
         signature = inspect.signature(decl.function)
         _check_signature(decl, signature, values, given)
         for parameter in signature.parameters.values():
@@ -202,8 +242,12 @@ class Expansion:
         if isinstance(given, list):
             edges = [self._edge(parameter, item, decl, params) for item in given]
             if any(e.columns is not None or e.where or e.on for e in edges):
-                raise error("recipe-declaration", f"input '{parameter}' of recipe '{decl.name}' has b.read in a list",
-                            place=str(decl.place), hint="give b.read as an input of its own")  # fmt: skip
+                raise error(
+                    "recipe-declaration",
+                    f"input '{parameter}' of recipe '{decl.name}' has b.read in a list",
+                    place=str(decl.place),
+                    hint="give b.read as an input of its own",
+                )
             return Edge(parameter, "list", tuple(dict.fromkeys(n for e in edges for n in e.names)))
         if isinstance(given, Read):
             edge = self._edge(parameter, given.ref, decl, params)
@@ -213,8 +257,12 @@ class Expansion:
             edge = self._edge(parameter, given.ref, decl, params)
             return Edge(parameter, edge.shape, edge.names, on=given.on)
         if not isinstance(given, str):
-            raise error("recipe-declaration", f"input '{parameter}' of recipe '{decl.name}' is {given!r}",
-                        place=str(decl.place), hint="give a reference, a list of references, or b.read(…)")  # fmt: skip
+            raise error(
+                "recipe-declaration",
+                f"input '{parameter}' of recipe '{decl.name}' is {given!r}",
+                place=str(decl.place),
+                hint="give a reference, a list of references, or b.read(…)",
+            )
         return self._resolve(parameter, given, decl, params)
 
     def _resolve(self, parameter: str, text: str, decl: RecipeDecl, params: Params) -> Edge:
@@ -239,8 +287,11 @@ class Expansion:
             return Edge(parameter, "gather", tuple(member_name(name, m) for m in chosen))
         if len(chosen) != 1:
             known = [member_name(name, m) for m in members]
-            wanted = name + ("[" + ",".join(f"{k}={_filled(v, values)}" for k, v in reference.fixed) + "]"
-                             if reference.bracketed else "")  # fmt: skip
+            wanted = name + (
+                "[" + ",".join(f"{k}={_filled(v, values)}" for k, v in reference.fixed) + "]"
+                if reference.bracketed
+                else ""
+            )
             hint = f"'{name}' is a family: read one member, or all with {name}[*]" if not reference.bracketed else None
             raise self._unknown(wanted, who, place, outputs=known, hint=hint)
         return Edge(parameter, "one", (member_name(name, chosen[0]),))
@@ -249,9 +300,15 @@ class Expansion:
         self, name: str, who: str, place: str, outputs: Iterable[str] | None = None, hint: str | None = None
     ) -> Exception:
         """The error for a reference that names nothing."""
-        names = list(outputs) if outputs is not None else [
-            f"{n}.{o}" if o else n for n in self._places for o in (getattr(self.recipes.get(n), "outputs", ()) or ("",))
-        ]  # fmt: skip
+        names = (
+            list(outputs)
+            if outputs is not None
+            else [
+                f"{n}.{o}" if o else n
+                for n in self._places
+                for o in (getattr(self.recipes.get(n), "outputs", ()) or ("",))
+            ]
+        )
         return error(
             "unknown-input",
             f"{who} reads '{name}', which is neither a source nor a target",
@@ -282,9 +339,10 @@ def _matching(reference: Reference, members: Iterable[Params], values: Mapping[s
     wanted = {k: value_from_text(_filled(v, values)) for k, v in reference.fixed}
     texts = ((m, {k: value_from_text(value_text(v)) for k, v in m}) for m in members)
     return [
-        m for m, have in texts
+        m
+        for m, have in texts
         if all(have.get(k) == v for k, v in wanted.items()) and (reference.rest or len(have) == len(wanted))
-    ]  # fmt: skip
+    ]
 
 
 def _near(name: str, known: Iterable[str]) -> list[tuple[str, str]]:
@@ -310,16 +368,24 @@ def _check_signature(
     if extra or both:
         what = f"inputs= names '{(extra or both)[0]}'"
         why = "which the function does not take" if extra else "which is also a parameter of each="
-        raise error("recipe-declaration", f"recipe '{decl.name}': {what}, {why}", place=str(decl.place),
-                    facts=_near((extra or both)[0], signature.parameters),
-                    hint="keys of inputs= are parameter names of the function")  # fmt: skip
+        raise error(
+            "recipe-declaration",
+            f"recipe '{decl.name}': {what}, {why}",
+            place=str(decl.place),
+            facts=_near((extra or both)[0], signature.parameters),
+            hint="keys of inputs= are parameter names of the function",
+        )
 
 
 def _positive(value: Any, what: str, decl: RecipeDecl) -> int:
     if isinstance(value, int) and value >= 1:
         return value
-    raise error("recipe-declaration", f"{what} of recipe '{decl.name}' is {value!r}", place=str(decl.place),
-                hint="give a whole number of 1 or more")  # fmt: skip
+    raise error(
+        "recipe-declaration",
+        f"{what} of recipe '{decl.name}' is {value!r}",
+        place=str(decl.place),
+        hint="give a whole number of 1 or more",
+    )
 
 
 def _memory(decl: RecipeDecl, values: Mapping[str, Scalar]) -> int:
@@ -334,5 +400,9 @@ def _needs(value: Any) -> tuple[str, ...]:
 def _timeout(value: Any, decl: RecipeDecl) -> float | None:
     if value is None or (isinstance(value, (int, float)) and value > 0):
         return None if value is None else float(value)
-    raise error("recipe-declaration", f"timeout of recipe '{decl.name}' is {value!r}", place=str(decl.place),
-                hint="give seconds")  # fmt: skip
+    raise error(
+        "recipe-declaration",
+        f"timeout of recipe '{decl.name}' is {value!r}",
+        place=str(decl.place),
+        hint="give seconds",
+    )

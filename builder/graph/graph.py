@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from builder.digests import Digest
@@ -43,7 +44,8 @@ class Edge:
 class RecipeNode:
     """What a recipe's steps share, as far as planning needs it.
 
-    ``fingerprint`` covers its code, ``items`` the pieces of it by subject, ``declared`` the digest of its output's key and columns.
+    ``fingerprint`` covers its code, ``items`` the pieces of it by subject, ``declared`` the digest of its output's
+    key and columns.
     """
 
     name: str
@@ -60,18 +62,34 @@ class RecipeNode:
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""
         return [
-            self.name, self.place, self.fingerprint, [list(i) for i in self.items], self.declared,
-            list(self.environment), self.version, list(self.outputs), self.publish, self.pure,
-        ]  # fmt: skip
+            self.name,
+            self.place,
+            self.fingerprint,
+            [list(i) for i in self.items],
+            self.declared,
+            list(self.environment),
+            self.version,
+            list(self.outputs),
+            self.publish,
+            self.pure,
+        ]
 
     @staticmethod
     def from_json(value: list[Any]) -> RecipeNode:
         """The recipe that `to_json` wrote."""
         name, place, fingerprint, items, declared, environment, version, outputs, publish, pure = value
         return RecipeNode(
-            name, place, Digest(fingerprint), tuple((s, d) for s, d in items), declared,
-            tuple(environment), version, tuple(outputs), publish, pure,
-        )  # fmt: skip
+            name,
+            place,
+            Digest(fingerprint),
+            tuple((s, d) for s, d in items),
+            declared,
+            tuple(environment),
+            version,
+            tuple(outputs),
+            publish,
+            pure,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +117,38 @@ class Step:
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""
         return [
-            self.name, self.recipe, [[k, value_json(v)] for k, v in self.params], [e.to_json() for e in self.edges],
-            list(self.targets), [list(x) for x in self.lanes], self.slots, self.memory_bytes, list(self.needs),
-            self.retries, self.timeout_s, self.priority,
-        ]  # fmt: skip
+            self.name,
+            self.recipe,
+            [[k, value_json(v)] for k, v in self.params],
+            [e.to_json() for e in self.edges],
+            list(self.targets),
+            [list(x) for x in self.lanes],
+            self.slots,
+            self.memory_bytes,
+            list(self.needs),
+            self.retries,
+            self.timeout_s,
+            self.priority,
+        ]
 
     @staticmethod
     def from_json(value: list[Any]) -> Step:
         """The step that `to_json` wrote."""
         name, recipe, params, edges, targets, lanes, slots, memory, needs, retries, timeout, priority = value
         return Step(
-            name, recipe, tuple((k, value_from_json(v)) for k, v in params), tuple(Edge.from_json(e) for e in edges),
-            tuple(targets), tuple((n, c) for n, c in lanes), slots, memory, tuple(needs), retries, timeout, priority,
-        )  # fmt: skip
+            name,
+            recipe,
+            tuple((k, value_from_json(v)) for k, v in params),
+            tuple(Edge.from_json(e) for e in edges),
+            tuple(targets),
+            tuple((n, c) for n, c in lanes),
+            slots,
+            memory,
+            tuple(needs),
+            retries,
+            timeout,
+            priority,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +290,7 @@ def _raise_cycle(needs: Mapping[str, set[str]], steps: Mapping[str, Step], recip
         path.append(name)
         name = min(n for n in needs[name] if n in needs)
     cycle = [*path[seen[name] :], name]
-    facts = [(n, f"{recipes[steps[n].recipe].place} reads {m}") for n, m in zip(cycle, cycle[1:], strict=False)]
+    facts = [(n, f"{recipes[steps[n].recipe].place} reads {m}") for n, m in pairwise(cycle)]
     raise error(
         "cycle",
         "recipes need each other: " + " → ".join(cycle),

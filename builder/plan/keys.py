@@ -1,7 +1,7 @@
 """Build keys: the one writer whose fields are both hashed and shown.
 
-Decides what an output depends on. A key's digest and its explanation come from the same fields, so they cannot drift apart. Grain,
-layout, lanes, paths and times are no fields: a full and an incremental build share one key.
+Decides what an output depends on. A key's digest and its explanation come from the same fields, so they cannot drift
+apart. Grain, layout, lanes, paths and times are no fields: a full and an incremental build share one key.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNKNOWN = "?"
 INTAKE_VERSION = "1"
 
 DigestOf = Callable[[str, tuple[str, ...] | None], str]
-"""Gives the digest of what is read of a dataset: its name and the columns (None: all); `UNKNOWN` where it is not known."""
+"""Gives the digest of what is read of a dataset, by name and columns (None: all); `UNKNOWN` where it is not known."""
 
 
 def key_of(fields: list[Field]) -> Digest:
@@ -58,7 +58,9 @@ def _step_fields(step: Step, situation: Situation, digest_of_read: DigestOf) -> 
         yield "recipe", f"input {edge.parameter}", _shape(edge)
         for name in edge.names:
             kind = "source" if name in situation.graph.sources else "upstream"
-            columns = None if edge.columns is None else tuple(dict.fromkeys((*edge.columns, *(c for c, _ in edge.where))))
+            columns = (
+                None if edge.columns is None else tuple(dict.fromkeys((*edge.columns, *(c for c, _ in edge.where))))
+            )
             yield kind, name if columns is None else f"{name}({','.join(columns)})", digest_of_read(name, columns)
 
 

@@ -1,13 +1,14 @@
 """The plan: a verdict on every target and the steps to bring the wanted ones up to date. Pure.
 
-Decides with what is known before anything runs: what is fresh, what must run, what can be restored, and what waits for a digest.
-Linear in steps and edges.
+Decides with what is known before anything runs: what is fresh, what must run, what can be restored, and what waits
+for a digest. Linear in steps and edges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from builder.digests import Digest
@@ -64,9 +65,7 @@ class Plan:
         return self.verdicts[self.situation.graph.maker[target]]
 
 
-def digest_of_read(
-    versions: Mapping[str, Version], memory: Memory, name: str, columns: tuple[str, ...] | None
-) -> str:
+def digest_of_read(versions: Mapping[str, Version], memory: Memory, name: str, columns: tuple[str, ...] | None) -> str:
     """The digest of what is read of a dataset; `UNKNOWN` where its version is not known.
 
     A column that is not there counts as the whole table: the reader's own error says so.
@@ -132,14 +131,17 @@ def make_plan(
     steps = set(graph.steps) if wanted is None else graph.upstream({graph.maker[t] for t in wanted})
     changed = frozenset(n for n, v in sources.items() if v.action is Action.RUN and v.state in ("changed", "new"))
     broken = {n for n, s in situation.sources.items() if s.problem is not None}
-    broken |= {n for n in sources if n in changed and memory.failed_key(n) not in (False,) and
-               memory.failed_key(n) == sources[n].key}  # fmt: skip
+    broken |= {
+        n
+        for n in sources
+        if n in changed and memory.failed_key(n) not in (False,) and memory.failed_key(n) == sources[n].key
+    }
     verdicts: dict[str, Verdict] = {}
     for step in graph.steps.values():
         verdict = judge(
             step.name,
             step.targets,
-            step_fields(step, situation, lambda n, c: digest_of_read(versions, memory, n, c)),
+            step_fields(step, situation, partial(digest_of_read, versions, memory)),
             memory,
             changed=changed,
             blocked=frozenset(n for n in step.reads if n in broken),

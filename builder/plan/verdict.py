@@ -74,7 +74,7 @@ class Traces(Protocol):
     def trace(self, key: Digest) -> Mapping[str, tuple[int, Digest]]:
         """All outputs ever built under a key, by target."""
 
-    def failed_key(self, step: str) -> Digest | None | bool:
+    def failed_key(self, step: str) -> Digest | bool | None:
         """The key at which a step failed last: False where it did not, None where the key was not known."""
 
 
@@ -152,5 +152,7 @@ def _reasons(step: str, old: list[Field], new: list[Field], changed: frozenset[s
             reasons.append(Reason(kind, subject, "changed", was, value))
     reasons += [Reason(k, s, "is gone", v, None) for (k, s), v in before.items() if (k, s) not in after]
     if not reasons and is_known(new):
-        reasons.append(Reason("recipe", step, "the order of its inputs changed" if old else "its outputs are not whole"))
+        reasons.append(
+            Reason("recipe", step, "the order of its inputs changed" if old else "its outputs are not whole")
+        )
     return tuple(reasons)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from builder.plan.plan import Plan, digest_of_read
 from builder.plan.keys import UNKNOWN
+from builder.plan.plan import Plan, digest_of_read
 from builder.plan.verdict import Action, Reason, State
 from builder.report.values import Explanation
 from builder.store.recall import Recall
@@ -17,23 +17,34 @@ def explain(plan: Plan, recall: Recall, target: str) -> Explanation:
     step = graph.step_of(target)
     verdict = plan.verdicts[step.name]
     recipe = graph.recipes[step.recipe]
-    reasons = tuple(r for reason in verdict.reasons for r in _detailed(reason, recall, recipe.fingerprint, recipe.items))
+    reasons = tuple(
+        r for reason in verdict.reasons for r in _detailed(reason, recall, recipe.fingerprint, recipe.items)
+    )
     inputs = tuple(
         (name, _known(digest_of_read(plan.versions, recall, name, edge.columns)))
-        for edge in step.edges for name in edge.names
-    )  # fmt: skip
+        for edge in step.edges
+        for name in edge.names
+    )
     waits = tuple(
-        n for n in step.reads
+        n
+        for n in step.reads
         if (n in graph.maker and plan.verdict_of(n).action is not Action.NONE)
         or (n in graph.sources and plan.sources[n].action is not Action.NONE)
-    )  # fmt: skip
+    )
     failure = recall.failures.get(step.name)
     chain = () if verdict.state is State.FRESH else _chain(plan, step.name)
     place = f"{recipe.place}"
     return Explanation(
-        target, verdict.state, reasons, waits, inputs, chain,
-        failure.error if failure and verdict.state is State.FAILED else None, f"recipe {recipe.name}", place,
-    )  # fmt: skip
+        target,
+        verdict.state,
+        reasons,
+        waits,
+        inputs,
+        chain,
+        failure.error if failure and verdict.state is State.FAILED else None,
+        f"recipe {recipe.name}",
+        place,
+    )
 
 
 def _known(digest: str) -> str | None:
@@ -48,10 +59,16 @@ def _detailed(reason: Reason, recall: Recall, now: str, items: tuple[tuple[str, 
     if not before:
         return [reason]
     pieces = [
-        Reason("recipe", s, "changed" if s in before and s in after else "is new" if s in after else "is gone",
-               before.get(s), after.get(s))
-        for s in dict.fromkeys((*after, *before)) if before.get(s) != after.get(s)
-    ]  # fmt: skip
+        Reason(
+            "recipe",
+            s,
+            "changed" if s in before and s in after else "is new" if s in after else "is gone",
+            before.get(s),
+            after.get(s),
+        )
+        for s in dict.fromkeys((*after, *before))
+        if before.get(s) != after.get(s)
+    ]
     return pieces or [reason]
 
 
@@ -69,7 +86,9 @@ def _chain(plan: Plan, step: str) -> tuple[str, ...]:
     return tuple([*chain, *(f"{s} changed" for s in sources[:1])]) if len(chain) > 1 or sources else ()
 
 
-def with_pieces(reasons: tuple[Reason, ...], recall: Recall, fingerprint: str, items: tuple[tuple[str, str], ...]) -> tuple[Reason, ...]:
+def with_pieces(
+    reasons: tuple[Reason, ...], recall: Recall, fingerprint: str, items: tuple[tuple[str, str], ...]
+) -> tuple[Reason, ...]:
     """Reasons whose detail names the pieces of a recipe that changed."""
     found = []
     for reason in reasons:

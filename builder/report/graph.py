@@ -8,8 +8,17 @@ from typing import Any
 
 from builder.plan.plan import Plan
 
-FILLS = {"fresh": "#c8e6c9", "stale": "#ffcc80", "pending": "#ffe0b2", "missing": "#eeeeee", "failed": "#ef9a9a",
-         "blocked": "#f8bbd0", "unchanged": "#bbdefb", "changed": "#ffcc80", "new": "#ffcc80"}  # fmt: skip
+FILLS = {
+    "fresh": "#c8e6c9",
+    "stale": "#ffcc80",
+    "pending": "#ffe0b2",
+    "missing": "#eeeeee",
+    "failed": "#ef9a9a",
+    "blocked": "#f8bbd0",
+    "unchanged": "#bbdefb",
+    "changed": "#ffcc80",
+    "new": "#ffcc80",
+}
 
 
 @dataclass(frozen=True)
@@ -28,11 +37,13 @@ class GraphReport:
         nodes = [{"name": n, "kind": "source", "state": self.plan.sources[n].state} for n in sources]
         nodes += [
             {"name": t, "kind": "target", "recipe": step.recipe, "state": self.plan.verdicts[step.name].state.value}
-            for step in graph.steps.values() if step.name in steps for t in step.targets
-        ]  # fmt: skip
+            for step in graph.steps.values()
+            if step.name in steps
+            for t in step.targets
+        ]
         edges = [
             [n, t] for step in graph.steps.values() if step.name in steps for n in step.reads for t in step.targets
-        ]  # fmt: skip
+        ]
         return {"format": 1, "nodes": nodes, "edges": edges}
 
     def to_dot(self) -> str:

@@ -11,9 +11,17 @@ from builder.report.values import PlanReport, Status
 from builder.sizes import count_text, seconds_text
 
 COLOURS = {
-    "fresh": "#2e7d32", "unchanged": "#2e7d32", "restored": "#2e7d32", "built": "#1565c0", "updated": "#1565c0", "stale": "#ef6c00",
-    "pending": "#8d6e63", "missing": "#757575", "failed": "#c62828", "blocked": "#ad1457",
-}  # fmt: skip
+    "fresh": "#2e7d32",
+    "unchanged": "#2e7d32",
+    "restored": "#2e7d32",
+    "built": "#1565c0",
+    "updated": "#1565c0",
+    "stale": "#ef6c00",
+    "pending": "#8d6e63",
+    "missing": "#757575",
+    "failed": "#c62828",
+    "blocked": "#ad1457",
+}
 MOST_ROWS = 40
 
 
@@ -38,8 +46,14 @@ def table(head: list[str], rows: list[list[str]], note: str = "") -> str:
 def status_html(status: Status) -> str:
     """The status: a headline and the targets that are not fresh."""
     totals = status.totals
-    head = f"<p><b>{escape(status.project)}</b> · {totals['fresh']} of {count_text(totals['targets'], 'target')} fresh</p>"
-    sources = [[escape(s.name), _badge(s.state), escape(", ".join(s.reasons))] for s in status.sources if s.state != "unchanged"]
+    head = (
+        f"<p><b>{escape(status.project)}</b> · {totals['fresh']} of {count_text(totals['targets'], 'target')} fresh</p>"
+    )
+    sources = [
+        [escape(s.name), _badge(s.state), escape(", ".join(s.reasons))]
+        for s in status.sources
+        if s.state != "unchanged"
+    ]
     targets = [
         [escape(t.name), _badge(t.state.value), escape("; ".join(reason_text(r) for r in t.reasons[:2]))]
         for t in status.targets
@@ -53,19 +67,32 @@ def status_html(status: Status) -> str:
 def plan_html(report: PlanReport) -> str:
     """The plan's steps in the order they would start."""
     rows = [
-        [escape(s.name), escape(s.action), "" if s.predicted_s is None else seconds_text(s.predicted_s),
-         escape(", ".join(n for n, _ in s.lanes))]
+        [
+            escape(s.name),
+            escape(s.action),
+            "" if s.predicted_s is None else seconds_text(s.predicted_s),
+            escape(", ".join(n for n, _ in s.lanes)),
+        ]
         for s in report.schedule.slots
-    ]  # fmt: skip
+    ]
     return table(["step", "action", "predicted", "lanes"], rows)
 
 
 def run_html(run: Run) -> str:
     """What a run did, target by target."""
     rows = [
-        [escape(t.name), _badge(t.outcome), "" if t.rows is None else f"{t.rows:,}",
-         "" if t.difference is None else f"{sum(t.difference):,}", seconds_text(t.wall_s) if t.wall_s else ""]
+        [
+            escape(t.name),
+            _badge(t.outcome),
+            "" if t.rows is None else f"{t.rows:,}",
+            "" if t.difference is None else f"{sum(t.difference):,}",
+            seconds_text(t.wall_s) if t.wall_s else "",
+        ]
         for t in run.targets
-    ]  # fmt: skip
+    ]
     errors = "".join(preformatted(str(e)) for e in unique_errors(run))
-    return f"<p><b>{escape(closing_text(run))}</b></p>" + table(["target", "outcome", "rows", "changed", "time"], rows) + errors
+    return (
+        f"<p><b>{escape(closing_text(run))}</b></p>"
+        + table(["target", "outcome", "rows", "changed", "time"], rows)
+        + errors
+    )

@@ -47,9 +47,13 @@ class Live:
 
         self.running: dict[str, None] = {}
         self.progress = Progress(
-            BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False),
-            console=Console(stderr=True), transient=True,
-        )  # fmt: skip
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=Console(stderr=True),
+            transient=True,
+        )
         self.task = self.progress.add_task("starting workers", total=None)
         self.progress.start()
         self.done = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from builder.errors import BuilderError
 from builder.execute.report import Run
 from builder.plan.verdict import Reason, State
 from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, folded
@@ -36,8 +37,10 @@ def status_text(status: Status) -> str:
     stale = [t for t in status.targets if t.state is not State.FRESH]
     if not stale and not changed and not status.retired and not status.unpublished:
         sources = count_text(len(status.sources), "source")
-        return (f"{status.project} · all {count_text(len(status.targets), 'target')} fresh · "
-                f"{sources} unchanged, looked at in {seconds_text(status.sensed_s)}")  # fmt: skip
+        return (
+            f"{status.project} · all {count_text(len(status.targets), 'target')} fresh · "
+            f"{sources} unchanged, looked at in {seconds_text(status.sensed_s)}"
+        )
     lines = [_headline(status, changed, stale)]
     families = families_of(t.name for t in status.targets)
     left = {t.name: t for t in stale}
@@ -45,7 +48,9 @@ def status_text(status: Status) -> str:
         lines += [_source_line(source, changed)]
         if source.problem is not None:
             lines += ["    " + line for line in source.problem.render().splitlines()]
-        lines += _consequences([t for t in left.values() if t.roots and t.roots[0] == ("source", source.name)], families, left)
+        lines += _consequences(
+            [t for t in left.values() if t.roots and t.roots[0] == ("source", source.name)], families, left
+        )
     for root in dict.fromkeys(t.roots[0] for t in list(left.values()) if t.roots):
         members = [t for t in left.values() if t.roots and t.roots[0] == root]
         lines.append("  " + _cause(root, members))
@@ -55,7 +60,9 @@ def status_text(status: Status) -> str:
     if status.retired:
         lines.append(f"  gone from the project, will leave out/: {', '.join(folded(list(status.retired), {}))}")
     if status.unpublished:
-        lines.append(f"  {count_text(status.unpublished, 'published file')} in out/ missing or changed there; rebuild restores")
+        lines.append(
+            f"  {count_text(status.unpublished, 'published file')} in out/ missing or changed there; rebuild restores"
+        )
     lines.append("  builder explain NAME says why; builder rebuild brings all up to date")
     return "\n".join(lines)
 
@@ -94,9 +101,7 @@ def _cause(root: tuple[str, str], members: list[TargetStatus]) -> str:
     return f"{name}  {detail}"
 
 
-def _consequences(
-    targets: list[TargetStatus], families: dict[str, int], left: dict[str, TargetStatus]
-) -> list[str]:
+def _consequences(targets: list[TargetStatus], families: dict[str, int], left: dict[str, TargetStatus]) -> list[str]:
     """Targets under their cause, a line per state; they leave `left`."""
     lines = []
     for state in NOT_FRESH:
@@ -122,8 +127,11 @@ def plan_text(report: PlanReport) -> str:
     families = families_of(plan.situation.graph.targets)
     lines = []
     for word, kind, action in (
-        ("read", "intake", "run"), ("restore", "intake", "restore"), ("restore", "target", "restore"), ("run", "target", "run"),
-    ):  # fmt: skip
+        ("read", "intake", "run"),
+        ("restore", "intake", "restore"),
+        ("restore", "target", "restore"),
+        ("run", "target", "run"),
+    ):
         names = [s.name for s in schedule.slots if (s.kind, s.action) == (kind, action)]
         if kind == "target":
             lines += _grouped(word, names, report, families)
@@ -215,9 +223,9 @@ def run_text(run: Run) -> str:
     return "\n".join([*lines, closing_text(run)])
 
 
-def unique_errors(run: Run) -> list[object]:
+def unique_errors(run: Run) -> list[BuilderError]:
     """The errors of a run, each once: outputs of one step share theirs."""
-    return list({(e.code, e.target, e.message): e for e in run.errors}.values())  # type: ignore[return-value]
+    return list({(e.code, e.target, e.message): e for e in run.errors}.values())
 
 
 def _rows_text(rows: int | None, difference: tuple[int, int, int] | None) -> str:

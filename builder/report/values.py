@@ -73,21 +73,37 @@ class Status:
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder status --json`` prints."""
         return {
-            "format": 1, "project": self.project, "sensed_s": round(self.sensed_s, 4),
+            "format": 1,
+            "project": self.project,
+            "sensed_s": round(self.sensed_s, 4),
             "sources": [
-                {"name": s.name, "state": s.state, "files": s.files, "bytes": s.bytes, "reasons": list(s.reasons),
-                 "error": s.problem and s.problem.to_json()}
+                {
+                    "name": s.name,
+                    "state": s.state,
+                    "files": s.files,
+                    "bytes": s.bytes,
+                    "reasons": list(s.reasons),
+                    "error": s.problem and s.problem.to_json(),
+                }
                 for s in self.sources
             ],
             "targets": [
-                {"name": t.name, "recipe": t.recipe, "params": {k: value_json(v)[1] for k, v in t.params},
-                 "state": t.state.value, "reasons": [r.to_json() for r in t.reasons],
-                 "predicted_s": t.predicted_s, "lanes": dict(t.lanes)}
+                {
+                    "name": t.name,
+                    "recipe": t.recipe,
+                    "params": {k: value_json(v)[1] for k, v in t.params},
+                    "state": t.state.value,
+                    "reasons": [r.to_json() for r in t.reasons],
+                    "predicted_s": t.predicted_s,
+                    "lanes": dict(t.lanes),
+                }
                 for t in self.targets
             ],
-            "totals": self.totals, "predicted_s": self.predicted_s,
-            "unpublished": self.unpublished, "retired": list(self.retired),
-        }  # fmt: skip
+            "totals": self.totals,
+            "predicted_s": self.predicted_s,
+            "unpublished": self.unpublished,
+            "retired": list(self.retired),
+        }
 
     def __str__(self) -> str:
         from builder.report.text import status_text
@@ -118,24 +134,44 @@ class PlanReport:
             if slot.kind == "intake":
                 names: tuple[str, ...] = (slot.name,)
                 found = self.plan.sources[slot.name]
-                reasons = [{"kind": "source", "subject": slot.name, "detail": d} for d in found.reasons or (found.state,)]
+                reasons = [
+                    {"kind": "source", "subject": slot.name, "detail": d} for d in found.reasons or (found.state,)
+                ]
             else:
                 names = graph.steps[slot.name].targets
                 reasons = [r.to_json() for r in self.plan.verdicts[slot.name].reasons]
             for name in names:
                 steps.append(
-                    {"kind": slot.kind, "name": name, "step": slot.name, "action": slot.action, "reasons": reasons,
-                     "predicted_s": slot.predicted_s, "lanes": dict(slot.lanes), "priority": slot.priority,
-                     "start_s": slot.start_s, "finish_s": slot.finish_s}
-                )  # fmt: skip
+                    {
+                        "kind": slot.kind,
+                        "name": name,
+                        "step": slot.name,
+                        "action": slot.action,
+                        "reasons": reasons,
+                        "predicted_s": slot.predicted_s,
+                        "lanes": dict(slot.lanes),
+                        "priority": slot.priority,
+                        "start_s": slot.start_s,
+                        "finish_s": slot.finish_s,
+                    }
+                )
                 if slot.kind == "target":
                     ready[name] = slot.finish_s
         schedule = self.schedule
         return {
-            "format": 1, "steps": steps, "predicted_s": schedule.predicted_s, "workers": schedule.workers,
-            "bounds": {"critical_path_s": schedule.critical_path_s, "work_s": schedule.work_s, "lanes": dict(schedule.lanes_s)},
-            "bottleneck": schedule.bottleneck, "ready": ready, "situation": self.token,
-        }  # fmt: skip
+            "format": 1,
+            "steps": steps,
+            "predicted_s": schedule.predicted_s,
+            "workers": schedule.workers,
+            "bounds": {
+                "critical_path_s": schedule.critical_path_s,
+                "work_s": schedule.work_s,
+                "lanes": dict(schedule.lanes_s),
+            },
+            "bottleneck": schedule.bottleneck,
+            "ready": ready,
+            "situation": self.token,
+        }
 
     def __str__(self) -> str:
         from builder.report.text import plan_text
@@ -165,12 +201,14 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder explain --json`` prints."""
         return {
-            "format": 1, "name": self.name, "state": self.state.value,
+            "format": 1,
+            "name": self.name,
+            "state": self.state.value,
             "reasons": [r.to_json() | {"before": r.before, "after": r.after} for r in self.reasons],
             "waits_for": list(self.waits_for),
             "inputs": [{"name": n, "digest": d} for n, d in self.inputs],
             "error": self.error and self.error.to_json(),
-        }  # fmt: skip
+        }
 
     def __str__(self) -> str:
         from builder.report.text import explanation_text

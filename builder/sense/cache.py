@@ -1,6 +1,7 @@
 """What earlier sensings found, kept beside the ledger as JSON so that nothing unchanged is read again.
 
-Decides nothing about staleness: a lost or broken cache costs time, never a wrong answer. Whoever senses writes it, whole, by rename.
+Decides nothing about staleness: a lost or broken cache costs time, never a wrong answer. Whoever senses writes it,
+whole, by rename.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from builder.digests import Digest
+from builder.digests import Digest, digest_of
 from builder.errors import BuilderError
 from builder.sense.tokens import Token
 from builder.store.disk import write_whole
@@ -43,7 +44,7 @@ class SenseCache:
         self._is_changed = True
 
     def save(self, alive: Iterable[str] | None = None) -> None:
-        """Write what is new; paths that are not `alive` any more are left out. A store that cannot be written keeps the old cache."""
+        """Write what is new, without paths that are not `alive`; a store that cannot be written keeps the old cache."""
         if alive is not None:
             keep = set(alive)
             gone = [p for p in self._files if p not in keep]
@@ -63,13 +64,18 @@ class RemoteSenseCache:
 
     def get(self, url: str) -> tuple[str, Digest, int] | None:
         """The version token, the digest and the size; None for a URL not seen."""
-        row = self._owner._urls.get(url)
+        row = self._owner._urls.get(_hidden(url))
         return None if row is None else (row[0], Digest(row[1]), row[2])
 
     def put(self, url: str, token: str, digest: Digest, size: int) -> None:
         """Keep what was found."""
-        self._owner._urls[url] = [token, digest, size]
+        self._owner._urls[_hidden(url)] = [token, digest, size]
         self._owner._is_changed = True
+
+
+def _hidden(url: str) -> str:
+    """The digest of a URL, which may hold a secret that must not lie in a cache."""
+    return digest_of("url", url)
 
 
 def read_json(path: Path) -> Any:

@@ -109,7 +109,7 @@ def fetch(url: str, target: Path) -> tuple[Digest, int]:
 def sense_remote(
     files: list[RemoteFile],
     cache: RemoteCache,
-    is_held: Callable[[Digest], bool],
+    is_held: Callable[[str, Digest], bool],
     folder: Path,
     advance: Callable[[int], None] | None = None,
 ) -> dict[str, RemoteVersion | BuilderError]:
@@ -121,7 +121,7 @@ def sense_remote(
     unknown = []
     for file in files:
         known = cache.get(file.url) if file.token else None
-        if known and known[0] == file.token and is_held(known[1]):
+        if known and known[0] == file.token and is_held(file.url, known[1]):
             sensed[file.url] = RemoteVersion(file.token, known[1], known[2], was_read=False)
         else:
             unknown.append(file)

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from builder.authoring.templates import Surroundings, Templates, from_cache, from_recipes
 from builder.config import Config
@@ -127,11 +126,15 @@ class Sensor:
             for found in list_remote(pattern):
                 yield tuple(found.captures), Listed(found.name, found.url, shown_url(found.url), found)
             return
-        for match in list_pattern(self.config.root, pattern):
+        matches = list_pattern(self.config.root, pattern)
+        listed = {m.path for m in matches}
+        for match in matches:
             yield tuple(match.captures), Listed(match.name, os.path.join(self.config.root, match.path), match.path)
             for extra in companions(os.path.join(self.config.root, match.path)):
-                name = os.path.join(os.path.dirname(match.name), os.path.basename(extra))
-                yield tuple(match.captures), Listed(name, extra, os.path.relpath(extra, self.config.root))
+                shown = os.path.join(os.path.dirname(match.path), os.path.basename(extra))
+                if shown not in listed:
+                    name = os.path.join(os.path.dirname(match.name), os.path.basename(extra))
+                    yield tuple(match.captures), Listed(name, extra, shown)
 
     # -- sources ---------------------------------------------------------------------------------------------------
 
@@ -159,8 +162,8 @@ class Sensor:
             return {}
         folder = self.config.store / "remote"
 
-        def is_held(digest: Digest) -> bool:
-            return any(folder.glob(f"{digest[:40]}*"))
+        def is_held(url: str, digest: Digest) -> bool:
+            return copy_path(folder, url, digest).exists()
 
         return sense_remote(files, self.cache.remote, is_held, folder)
 
@@ -185,7 +188,7 @@ class Sensor:
                 files.append(SourceFile(item.name, path, item.shown, version.size, version.digest))
             elif version is not None:
                 token = version.token
-                files.append(SourceFile(item.name, item.path, item.shown, token[0], version.digest, tuple(token)))  # type: ignore[arg-type]
+                files.append(SourceFile(item.name, item.path, item.shown, token[0], version.digest, version.token))
         if not files:
             return Sensed(name, base, problem=_missing(name, source))
         hasher = Hasher("files")

@@ -1,7 +1,7 @@
 """Commits: the only writes to the ledger, each one transaction, each guarded by the builder's epoch.
 
-Decides what becomes true at once. A step's outputs, their trace and their pointers are written together or not at all; a builder
-whose epoch has passed commits nothing.
+Decides what becomes true at once. A step's outputs, their trace and their pointers are written together or not at
+all; a builder whose epoch has passed commits nothing.
 """
 
 from __future__ import annotations
@@ -64,8 +64,12 @@ class Committer:
             db.execute("BEGIN IMMEDIATE")
             try:
                 if check and self.ledger.epoch() != self.epoch:
-                    raise error("locked", "another builder has taken the store over", place=str(self.ledger.store),
-                                hint="let that one finish")  # fmt: skip
+                    raise error(
+                        "locked",
+                        "another builder has taken the store over",
+                        place=str(self.ledger.store),
+                        hint="let that one finish",
+                    )
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -98,9 +102,18 @@ class Committer:
             numbers = {name: _manifest(db, m) for name, m in commit.outputs.items()}
             db.execute(
                 "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (commit.key, commit.step, json.dumps(commit.fields), commit.via, run, at, commit.wall_s, commit.cpu_s,
-                 commit.peak_rss_bytes),
-            )  # fmt: skip
+                (
+                    commit.key,
+                    commit.step,
+                    json.dumps(commit.fields),
+                    commit.via,
+                    run,
+                    at,
+                    commit.wall_s,
+                    commit.cpu_s,
+                    commit.peak_rss_bytes,
+                ),
+            )
             for name, number in numbers.items():
                 db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", (commit.key, name, number))
             if commit.fingerprint is not None:
@@ -174,9 +187,18 @@ class Attempt:
         """Add this attempt to its run."""
         db.execute(
             "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (run, self.step, self.number, self.outcome, self.log, self.finished_at, self.wall_s, self.cpu_s,
-             self.peak_rss_bytes),
-        )  # fmt: skip
+            (
+                run,
+                self.step,
+                self.number,
+                self.outcome,
+                self.log,
+                self.finished_at,
+                self.wall_s,
+                self.cpu_s,
+                self.peak_rss_bytes,
+            ),
+        )
 
 
 def _manifest(db: sqlite3.Connection, manifest: Manifest | int) -> int:
@@ -205,7 +227,9 @@ def _write_error(cause: sqlite3.DatabaseError, ledger: Ledger) -> BuilderError:
     text = str(cause).lower()
     place = str(ledger.store / FILE)
     if "full" in text:
-        return error("store-full", "the disk is full", place=place, hint="free space, or run builder gc; then rebuild again")
+        return error(
+            "store-full", "the disk is full", place=place, hint="free space, or run builder gc; then rebuild again"
+        )
     if "readonly" in text or "unable to open" in text:
         return error("store-read-only", "the store cannot be written", place=place, hint="give write access to it")
     if "locked" in text or "busy" in text:

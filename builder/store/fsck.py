@@ -1,6 +1,7 @@
 """Checking the store: parts against what the ledger says of them.
 
-Decides what is damaged. A damaged part is forgotten with every trace that needs it, so that the next rebuild makes it anew.
+Decides what is damaged. A damaged part is forgotten with every trace that needs it, so that the next rebuild makes it
+anew.
 """
 
 from __future__ import annotations

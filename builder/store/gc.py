@@ -1,8 +1,8 @@
 """Garbage collection: what no kept version needs leaves the store.
 
-Decides what is alive: the present version of everything, the last versions of each target, the last complete build. Holds the store's lock,
-so no attempt of this builder is writing meanwhile. The ledger forgets first; files go after, so that a kill leaves only orphans for the
-next collection.
+Decides what is alive: the present version of everything, the last versions of each target, the last complete build.
+Holds the store's lock, so no attempt of this builder is writing meanwhile. The ledger forgets first; files go after,
+so that a kill leaves only orphans for the next collection.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_
 def _alive_manifests(ledger: Ledger, keep: int) -> set[int]:
     """Numbers of the manifests that some kept version names."""
     alive = {r[0] for r in ledger.rows("SELECT manifest FROM current")}
-    query = """SELECT manifest FROM (SELECT manifest, row_number() OVER (PARTITION BY name ORDER BY run DESC) AS age FROM versions)
-               WHERE age <= ? AND manifest IS NOT NULL"""
+    query = """SELECT manifest FROM (
+        SELECT manifest, row_number() OVER (PARTITION BY name ORDER BY run DESC) AS age FROM versions
+    ) WHERE age <= ? AND manifest IS NOT NULL"""
     alive |= {r[0] for r in ledger.rows(query, keep)}
     complete = ledger.complete_run()
     if complete is not None:
@@ -55,7 +56,9 @@ def _forget(committer: Committer, numbers: set[int]) -> None:
             for table in ("traces", "versions"):
                 db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))
             db.execute("DELETE FROM manifests WHERE id = ?", (number,))
-        db.execute("DELETE FROM keys WHERE key NOT IN (SELECT key FROM traces) AND key NOT IN (SELECT key FROM current)")
+        db.execute(
+            "DELETE FROM keys WHERE key NOT IN (SELECT key FROM traces) AND key NOT IN (SELECT key FROM current)"
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,7 +1,8 @@
 """The ledger: what was built, from what, when and at which cost; one SQLite file per store.
 
-Decides how finished work is remembered and found again. This module reads; `store.commits` writes. Manifests are kept as JSON, never as
-pickles. Reports open it without any lock: SQLite's write-ahead log gives them a consistent state while a build goes on.
+Decides how finished work is remembered and found again. This module reads; `store.commits` writes. Manifests are kept
+as JSON, never as pickles. Reports open it without any lock: SQLite's write-ahead log gives them a consistent state
+while a build goes on.
 """
 
 from __future__ import annotations
@@ -24,14 +25,18 @@ FILE = "ledger.sqlite"
 SCHEMA = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE manifests(id INTEGER PRIMARY KEY, digest TEXT NOT NULL, body TEXT NOT NULL);
-CREATE TABLE keys(key TEXT PRIMARY KEY, step TEXT NOT NULL, fields TEXT NOT NULL, via TEXT NOT NULL, run INTEGER NOT NULL,
-    built_at REAL NOT NULL, wall_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_rss_bytes INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE traces(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL, PRIMARY KEY(key, name)) WITHOUT ROWID;
+CREATE TABLE keys(key TEXT PRIMARY KEY, step TEXT NOT NULL, fields TEXT NOT NULL, via TEXT NOT NULL,
+    run INTEGER NOT NULL, built_at REAL NOT NULL,
+    wall_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_rss_bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE traces(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
+    PRIMARY KEY(key, name)) WITHOUT ROWID;
 CREATE TABLE current(name TEXT PRIMARY KEY, step TEXT NOT NULL, key TEXT NOT NULL, manifest INTEGER NOT NULL,
     digest TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE failures(step TEXT PRIMARY KEY, key TEXT, run INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE versions(name TEXT NOT NULL, run INTEGER NOT NULL, key TEXT, manifest INTEGER, PRIMARY KEY(name, run)) WITHOUT ROWID;
-CREATE TABLE published(name TEXT PRIMARY KEY, digest TEXT NOT NULL, path TEXT NOT NULL, token TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE versions(name TEXT NOT NULL, run INTEGER NOT NULL, key TEXT, manifest INTEGER,
+    PRIMARY KEY(name, run)) WITHOUT ROWID;
+CREATE TABLE published(name TEXT PRIMARY KEY, digest TEXT NOT NULL, path TEXT NOT NULL,
+    token TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE fingerprints(digest TEXT PRIMARY KEY, items TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE differences(old TEXT NOT NULL, new TEXT NOT NULL, added INTEGER NOT NULL, removed INTEGER NOT NULL,
     changed INTEGER NOT NULL, PRIMARY KEY(old, new)) WITHOUT ROWID;
@@ -254,8 +259,9 @@ class Ledger:
 
     def names_at(self, run: int) -> list[str]:
         """Names of all that existed after a run."""
-        query = """SELECT v.name FROM versions v JOIN (SELECT name, max(run) AS run FROM versions WHERE run <= ? GROUP BY name) l
-                   ON v.name = l.name AND v.run = l.run WHERE v.manifest IS NOT NULL ORDER BY v.name"""
+        query = """SELECT v.name FROM versions v
+            JOIN (SELECT name, max(run) AS run FROM versions WHERE run <= ? GROUP BY name) l
+            ON v.name = l.name AND v.run = l.run WHERE v.manifest IS NOT NULL ORDER BY v.name"""
         return [r[0] for r in self.rows(query, run)]
 
     def versions(self, name: str) -> list[tuple[int, int | None]]:

@@ -1,6 +1,7 @@
 """One builder at a time per store.
 
-Decides who may write. The lock is the kernel's (`flock`), so a process that dies, however it dies, leaves nothing to remove by hand.
+Decides who may write. The lock is the kernel's (`flock`), so a process that dies, however it dies, leaves nothing to
+remove by hand.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Decides the digest of an output from its pieces. Never opens a part; imports no 
 
 A keyed table is a set of cells. Each cell gives 128 bits of (key, column, value); a column's digest is their sum over
 the rows, a row's hash their sum over the columns, both mod 2^128; so a changed row is folded into every digest by one
-subtraction and one addition, and neither the order of rows nor the layout of parts counts. A table's digest is the digest of its
-schema, its number of rows and its columns' digests.
+subtraction and one addition, and neither the order of rows nor the layout of parts counts. A table's digest is the
+digest of its schema, its number of rows and its columns' digests.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """Rows put in by one update: parts of upserted rows in key order with disjoint ranges, and parts of deleted keys."""
+    """Rows put in by one update: parts of upserts in key order with disjoint ranges, and parts of deleted keys."""
 
     upserts: tuple[Part, ...]
     deletes: tuple[Part, ...] = ()
@@ -67,8 +67,9 @@ class Layer:
 class Manifest:
     """One version of an output.
 
-    Tables have ``schema``, ``columns`` (column -> 32 hex digits) and one or more ``layers``, oldest first. All else is one
-    layer of files: ``json``, ``bytes``, ``figure`` and ``file`` have one part, ``files`` any number, by ``name``.
+    Tables have ``schema``, ``columns`` (column -> 32 hex digits) and one or more ``layers``, oldest first. All else
+    is one layer of files: ``json``, ``bytes``, ``figure`` and ``file`` have one part, ``files`` any number, by
+    ``name``.
     """
 
     kind: Kind
@@ -125,7 +126,7 @@ class Manifest:
 
 
 def table_digest(schema: Schema, rows: int, columns: Mapping[str, str]) -> Digest:
-    """The digest of a table, or of some of its columns: `schema` says which ones, `columns` has at least their digests."""
+    """The digest of a table, or of some of its columns: `schema` says which, `columns` has at least their digests."""
     hasher = Hasher("table").text(schema.digest()).number(rows)
     for column in schema.columns:
         hasher.text(columns[column.name])
@@ -152,7 +153,7 @@ def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
 
 
 def files_digest(kind: Kind, files: Iterable[tuple[str, str]]) -> Digest:
-    """The digest of an output of files: pairs of a name relative to the output and the content's digest, in name order."""
+    """The digest of an output of files, from pairs of a name relative to the output and the content's digest."""
     hasher = Hasher(kind)
     for name, digest in sorted(files):
         hasher.text(name).text(digest)

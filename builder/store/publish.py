@@ -1,7 +1,7 @@
 """Publishing: the plain, complete files in ``out/`` that any other tool reads.
 
-Decides where a target lies there and how it gets there: whole, by rename. Store and ``out/`` never share bytes that could be written
-through: a file is a reflink where the file system can, else a copy.
+Decides where a target lies there and how it gets there: whole, by rename. Store and ``out/`` never share bytes that
+could be written through: a file is a reflink where the file system can, else a copy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def published_targets(graph: Graph, publish: str | tuple[str, ...], chosen: Iter
 
     `chosen` are the targets that a list in the project's settings selects.
     """
-    wanted = graph.leaves if publish == "leaves" else frozenset(graph.targets) if publish == "all" else frozenset(chosen)
+    wanted = (
+        graph.leaves if publish == "leaves" else frozenset(graph.targets) if publish == "all" else frozenset(chosen)
+    )
     found = set()
     for step in graph.steps.values():
         says = graph.recipes[step.recipe].publish
@@ -50,7 +52,9 @@ def published_path(name: str, base: str, params: Params, manifest: Manifest) -> 
 class Publisher:
     """Keeps ``out/`` in step with the present versions."""
 
-    def __init__(self, store: Path, out: Path, graph: Graph, names: frozenset[str], recall: Recall, committer: Committer) -> None:
+    def __init__(
+        self, store: Path, out: Path, graph: Graph, names: frozenset[str], recall: Recall, committer: Committer
+    ) -> None:
         self.store = store
         self.out = out
         self.graph = graph

@@ -45,7 +45,7 @@ class Recall:
         """The fields behind a key."""
         return self.ledger.fields(key)
 
-    def failed_key(self, step: str) -> Digest | None | bool:
+    def failed_key(self, step: str) -> Digest | bool | None:
         """The key at which a step failed last; False where it did not."""
         failure = self.failures.get(step)
         return False if failure is None else failure.key

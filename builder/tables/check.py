@@ -13,7 +13,7 @@ from builder.tables.schema import Schema
 
 
 def is_sound(path: Path, rows_path: Path, schema: Schema) -> bool:
-    """Whether the rows of a keyed part hash to the row hashes beside it; of an unkeyed part, whether it can be read whole."""
+    """Whether the rows of a keyed part hash to the hashes beside it; of an unkeyed part, whether it can be read."""
     try:
         table = pq.read_table(path, columns=list(schema.names))
         known = np.fromfile(rows_path, dtype="<u8").reshape(-1, 2)

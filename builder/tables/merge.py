@@ -18,7 +18,8 @@ from builder.tables.read import read_parts
 def write_plain(store: Path, manifest: Manifest, path: Path, *, without: Params = ()) -> None:
     """Write a table as one Parquet (or GeoParquet) file.
 
-    Columns that `without` names are left out where every row has that very value: a Hive-partitioned folder gives them back.
+    Columns that `without` names are left out where every row has that very value: a Hive-partitioned folder gives
+    them back.
     """
     assert manifest.schema is not None
     given = {k: value_text(v) for k, v in without if k in manifest.schema.names}

@@ -50,7 +50,10 @@ def test_a_module_knows_its_own_file(load_files, tmp_path) -> None:
     (tmp_path / "recipes" / "sub").mkdir(parents=True)
     (tmp_path / "recipes" / "sub" / "x.yaml").write_text("k")
     loaded = load_files(
-        {"sub/a.py": "from pathlib import Path\nT = (Path(__file__).parent / 'x.yaml').read_text()", "b.py": "from .sub.a import T"}
+        {
+            "sub/a.py": "from pathlib import Path\nT = (Path(__file__).parent / 'x.yaml').read_text()",
+            "b.py": "from .sub.a import T",
+        }
     )
     assert of(loaded, "b")["T"] == "k"
     assert loaded.opened == ("recipes/sub/x.yaml",)
@@ -122,7 +125,8 @@ def test_a_null_byte_and_endless_nesting_are_refused_too(load_files) -> None:
 
 def test_an_exception_while_loading_names_the_innermost_line_of_the_project(load_files) -> None:
     found = refused(
-        load_files, {"a.py": "from .helpers import g\n\ng()", "helpers.py": "import json\ndef g():\n    return json.loads('{')"}
+        load_files,
+        {"a.py": "from .helpers import g\n\ng()", "helpers.py": "import json\ndef g():\n    return json.loads('{')"},
     )
     assert (found.code, found.place) == ("recipe-declaration", "recipes/helpers.py:3")
     assert "recipes/a.py" in found.message and "JSONDecodeError" in found.message

@@ -70,8 +70,14 @@ def chains(text: str) -> set[str]:
         ("def f():\n  with a as b: return b", {"a"}),
         ("def f():\n  for i, (j, *k) in a: return i, j, k", {"a"}),
         ("def f():\n  try: pass\n  except (A, B) as e: return e", {"A", "B"}),
-        ("def f(x):\n  match x:\n    case P(a=q, b=[r, *s]) | {'k': q, **s}: return q, r, s\n    case m.K: pass", {"P", "m.K"}),
-        ("def f(x):\n  class C(B, metaclass=M):\n    a = a\n    b = a\n    def m(self): return a, super()", {"B", "M", "a", "super"}),
+        (
+            "def f(x):\n  match x:\n    case P(a=q, b=[r, *s]) | {'k': q, **s}: return q, r, s\n    case m.K: pass",
+            {"P", "m.K"},
+        ),
+        (
+            "def f(x):\n  class C(B, metaclass=M):\n    a = a\n    b = a\n    def m(self): return a, super()",
+            {"B", "M", "a", "super"},
+        ),
         ("class C:\n  k = 1\n  j = k\n  def m(self, d=k): return k", {"k"}),
         ("class C:\n  def m(self): return __class__", {"__class__"}),
         ("def f(): a.b = c; a[d] = 1; a.e += 1", {"a", "a.b", "a.e", "c", "d"}),
@@ -85,7 +91,8 @@ def test_names_follow_the_rules_of_scope(text, expected) -> None:
 
 
 def test_imports_inside_say_where_a_name_comes_from() -> None:
-    text = "def f():\n  from .. import h as k\n  from .m import g\n  import a.b\n  import c.d as e\n  return k.x, g, a.b, e"
+    lines = ["from .. import h as k", "from .m import g", "import a.b", "import c.d as e", "return k.x, g, a.b, e"]
+    text = "def f():\n  " + "\n  ".join(lines)
     assert set(uses(ast.parse(text).body[0])) == {
         Use(("k", "x"), Import(2, "", "h")),
         Use(("g",), Import(1, "m", "g")),

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builder.execute.spec import IntakeSpec
+from builder.formats import locate
 from builder.formats import text as text_module
 from builder.tables.schema import Column, Schema
 
@@ -329,3 +330,18 @@ def test_a_spec_survives_its_way_to_a_worker(source):
     source.write("a.csv", "k\n1\n")
     spec = source.spec(key=("k",), columns=(("k", "int64"),), null=("NA",))
     assert IntakeSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize("delimiter", ["", "ab", '"', "\n", "é"])
+def test_a_delimiter_is_one_ascii_character(source, delimiter):
+    source.write("a.csv", "k\n1\n")
+    if delimiter:
+        assert source.error(delimiter=delimiter).code == "recipe-declaration"
+    else:
+        assert source.rows(delimiter=delimiter) == {"k": [1]}
+
+
+def test_an_open_quote_is_told_without_reading_the_rest_into_one_field(source, monkeypatch):
+    monkeypatch.setattr(locate, "_FIELD_CHARS", 1000)
+    source.write("a.csv", "k,v\n1,2\n" + '3,"x\n' + "9,9\n" * 1000)
+    assert (source.error().code, source.error().place) == ("bad-row", "data/a.csv:3")

@@ -140,3 +140,23 @@ def test_a_value_that_does_not_fit_is_named_by_feature(source):
     gpd.GeoDataFrame({"v": ["1", "x"]}, geometry=[Point(0, 0)] * 2, crs=4326).to_file(source.folder / "a.gpkg")
     error = source.error("a.gpkg", columns=(("v", "int64"),))
     assert (error.code, error.place) == ("bad-value", "data/a.gpkg, feature 2")
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.shp"])
+def test_a_layer_without_features_is_an_empty_table(source, name):
+    regions().iloc[:0].to_file(source.folder / name)
+    table, schema, _ = source.take(name, key=("zip",))
+    assert (table.num_rows, schema.names) == (0, ("zip", "n", "f", "geometry"))
+    assert schema.column("zip").dtype == "string"
+
+
+def test_a_crs_that_comes_or_goes_has_drifted(source):
+    regions().to_file(source.folder / "a.gpkg")
+    pin = source.take("a.gpkg")[1]
+    with pytest.warns(UserWarning, match="crs"):
+        regions(crs=None).to_file(source.folder / "b.gpkg")
+    error = source.error("b.gpkg", pinned=pin)
+    assert (error.code, dict(error.facts)["file"]) == ("crs-mismatch", "none")
+    bare = source.take("b.gpkg")[1]
+    assert source.error("a.gpkg", pinned=bare).code == "crs-mismatch"
+    assert source.take("b.gpkg", pinned=bare, crs="EPSG:4326")[1] == pin

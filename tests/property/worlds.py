@@ -1,0 +1,721 @@
+"""Random projects and random edits, as plain values: knows how a project is written, nothing of how it is built.
+
+A world is a small project: tables, files and recipes. All tables have the columns id, a, b, c, so that any recipe can read any of them.
+`World.write` lays it out as real files; `EDITS` are the ways in which it changes. The same seed gives the same world and edits.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WORDS = ["ash", "oak", "elm", 'fir "x"', "yew, old", "", "NA", "birk\u00f6"]
+COLUMNS = ["id", "a", "b", "c"]
+DTYPES = '{"id": "int64", "a": "Int64", "b": "string", "c": "float64"}'
+
+Row = tuple[int, int | None, str | None, float | None]
+
+
+# -- sources -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Csv:
+    """One CSV file: its rows, and how they are spelt."""
+
+    rows: list[Row]
+    quotes_all: bool = False
+    ends: str = "\n"
+    is_broken: bool = False
+
+    def text(self) -> str:
+        lines = [",".join(COLUMNS), *(",".join(self._cell(v) for v in row) for row in self.rows)]
+        if self.is_broken:
+            lines.append("7,8")
+        return self.ends.join(lines) + self.ends
+
+    def _cell(self, value: object) -> str:
+        if value is None:
+            return ""
+        text = str(value)
+        if self.quotes_all or text == "" or any(c in text for c in ',"\n'):
+            return '"' + text.replace('"', '""') + '"'
+        return text
+
+
+@dataclass
+class Plain:
+    """One file that is no table."""
+
+    content: str
+
+    def text(self) -> str:
+        return self.content
+
+
+Content = Csv | Plain
+
+
+@dataclass
+class Source:
+    """A declared source: ``kind`` is one, star or family."""
+
+    name: str
+    kind: str
+    is_table: bool
+    is_keyed: bool
+    is_declared: bool
+    files: dict[str, Content] = field(default_factory=dict)
+    lost: dict[str, Content] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}[k={{k}}]" if self.kind == "family" else self.name
+
+    @property
+    def suffix(self) -> str:
+        return ".csv" if self.is_table else ".txt"
+
+    def path(self, member: str) -> str:
+        return f"data/{self.name}{self.suffix}" if self.kind == "one" else f"data/{self.name}/{member}{self.suffix}"
+
+    @property
+    def pattern(self) -> str:
+        inner = {"one": "", "star": "*", "family": "{k}"}[self.kind]
+        return self.path(inner)
+
+    def code(self) -> str:
+        words = [f'"{self.reference}"', f'"{self.pattern}"']
+        words += ['key="id"'] if self.is_keyed else []
+        words += [f"columns={DTYPES}"] if self.is_table and self.is_declared else []
+        return f"b.source({', '.join(words)})"
+
+
+# -- recipes -----------------------------------------------------------------------------------------------------------
+
+TABLE_BODIES = {
+    "filter": "    return t[t['a'].fillna(0) % 3 != CONST % 3]\n",
+    "derive": "    t['a'] = shift(t['a'], CONST)\n    t['b'] = t['b'].str.upper()\n    return t\n",
+    "join": (
+        "    u = u.drop_duplicates('id')[['id', 'a']].rename(columns={'a': 'z'})\n"
+        "    t = t.merge(u, on='id', how='left')\n"
+        "    t['a'] = t['a'] + t.pop('z').astype('Int64').fillna(CONST)\n    return t\n"
+    ),
+    "split": (
+        "    bad = t['a'].fillna(0) % 4 == CONST % 4\n"
+        "    return {'good': t[~bad], 'bad': t[bad]}\n"
+    ),
+}
+VALUE_BODIES = {
+    "json": "    return {'n': size(t), 'shift': shift(CONST, 1), 'p': PARAM}\n",
+    "bytes": "    return (text(t) + str(CONST) + str(PARAM)).encode()\n",
+    "counts": "    return t.groupby('b', dropna=False).agg(n=('id', 'size'), s=('a', 'sum')).reset_index()\n",
+    "head": "    return t[['id']].head(CONST % 4 + 1)\n",
+}
+
+HELPERS = '''"""Helpers of the recipes."""
+import hashlib
+import pandas as pd
+
+STEP = {step}
+{unused}
+
+def shift(value, by):
+    return value + _far(by)
+
+
+def _far(by):
+    return by * STEP
+
+
+def text(value):
+    """All of a value as text."""
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode()
+    if isinstance(value, pd.DataFrame):
+        return value.to_csv(index=False)
+    if isinstance(value, (dict, list, str, int)):
+        return repr(sorted(value.items()) if isinstance(value, dict) else value)
+    if hasattr(value, "items"):
+        return "|".join(f"{{k}}={{text(v)}}" for k, v in value.items())
+    return "|".join(f"{{n}}={{value.read_text(n)}}" for n in value.names)
+
+
+def size(value):
+    return hashlib.sha256(text(value).encode()).hexdigest()[:12]
+'''
+
+
+@dataclass
+class Reads:
+    """One input of a recipe: the dataset's owner, its output, and what of it is read."""
+
+    owner: str
+    output: str = ""
+    gather: bool = False
+    columns: tuple[str, ...] = ()
+
+
+@dataclass
+class Recipe:
+    """A recipe: what it does, what it reads, and what about it can change."""
+
+    name: str
+    body: str
+    reads: list[Reads]
+    const: int
+    each: str = ""  # "", "list", or the family whose members it takes
+    values: list[int] = field(default_factory=list)
+    is_keyed: bool = False
+    trap: int | None = None
+    limit: int | None = None
+    comment: int = 0
+    retries: int = 0
+    version: int = 0
+    is_pure: bool = True
+    publish: bool | None = None
+    is_frame: bool = True
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its result has the standard columns."""
+        return self.body in TABLE_BODIES
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return ("good", "bad") if self.body == "split" else ("",)
+
+
+@dataclass
+class World:
+    """A project."""
+
+    sources: dict[str, Source]
+    recipes: dict[str, Recipe]
+    publish: str = "leaves"
+    step: int = 1
+    unused: int = 0
+    names: int = 0
+
+    # -- as files ----------------------------------------------------------------------------------------------------
+
+    def files(self) -> dict[str, str]:
+        """All files of the project by path."""
+        found = {s.path(m): c.text() for s in self.sources.values() for m, c in s.files.items()}
+        unused = f"\n\ndef unused():\n    return {self.unused}\n\n" if self.unused else ""
+        found["recipes/_helpers.py"] = HELPERS.format(step=self.step, unused=unused)
+        found["recipes/main.py"] = self._main()
+        found["builder.toml"] = f'name = "world"\npublish = "{self.publish}"\nenvironment = []\n'
+        return found
+
+    def write(self, root: Path) -> None:
+        """Bring the project's files to this state; a file that has it already is left alone."""
+        wanted = self.files()
+        for path in [p for top in ("data", "recipes") for p in sorted((root / top).rglob("*")) if p.is_file()]:
+            if path.relative_to(root).as_posix() not in wanted:
+                path.unlink()
+        for name, text in wanted.items():
+            path = root / name
+            content = text.encode()
+            if not path.exists() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
+    def _main(self) -> str:
+        lines = ["import builder as b", "import pandas as pd", "", "from ._helpers import shift, size, text", ""]
+        lines += [s.code() for s in self.sources.values()]
+        lines += [self._recipe(r) for r in self.recipes.values()]
+        return "\n".join(lines) + "\n"
+
+    def family_of(self, owner: str) -> str:
+        """The parameter that members of a dataset's owner have: ``k``, ``p`` or none."""
+        if owner in self.sources:
+            return "k" if self.sources[owner].kind == "family" else ""
+        recipe = self.recipes[owner]
+        return "" if not recipe.each else "p" if recipe.each == "list" else self.family_of(recipe.each)
+
+    def _parameter(self, recipe: Recipe) -> str:
+        return "" if not recipe.each else "p" if recipe.each == "list" else self.family_of(recipe.each)
+
+    def _reference(self, recipe: Recipe, reads: Reads) -> str:
+        name = reads.owner + (f".{reads.output}" if reads.output else "")
+        parameter = self.family_of(reads.owner)
+        if reads.gather:
+            name += "[*]"
+        elif parameter:
+            name += f"[{parameter}={{{parameter}}}]"
+        return f'b.read("{name}", columns={list(reads.columns)})' if reads.columns else f'"{name}"'
+
+    def _recipe(self, recipe: Recipe) -> str:
+        parameter = self._parameter(recipe)
+        names = ["t", "u"][: len(recipe.reads)]
+        inputs = ", ".join(f'"{n}": {self._reference(recipe, r)}' for n, r in zip(names, recipe.reads, strict=True))
+        words = [f"inputs={{{inputs}}}"]
+        words += ['key="id"'] if recipe.is_keyed else []
+        words += [f'each={{"p": {recipe.values}}}'] if recipe.each == "list" else []
+        words += [f'each="{recipe.each}"'] if recipe.each not in ("", "list") else []
+        words += ['outputs=("good", "bad")'] if recipe.body == "split" else []
+        words += [f"retries={recipe.retries}"] if recipe.retries else []
+        words += [f"version={recipe.version}"] if recipe.version else []
+        words += ["pure=False"] if not recipe.is_pure else []
+        words += [f"publish={recipe.publish}"] if recipe.publish is not None else []
+        words += [f"check=lambda v: size(v) if len(v) < {recipe.limit} else False"] if recipe.limit is not None else []
+        kinds = [self._annotation(r, recipe) for r in recipe.reads]
+        arguments = [f"{n}{k}" for n, k in zip(names, kinds, strict=True)] + ([parameter] if parameter else [])
+        body = (TABLE_BODIES | VALUE_BODIES)[recipe.body]
+        body = body.replace("CONST", str(recipe.const)).replace("PARAM", f"str({parameter})" if parameter else "0")
+        trap = f"    if int(size(t), 16) % 3 == {recipe.trap}:\n        raise ValueError('trapped')\n" if recipe.trap is not None else ""
+        comment = f"    # note {recipe.comment}\n" if recipe.comment else ""
+        return f"\n\n@b.recipe({', '.join(words)})\ndef {recipe.name}({', '.join(arguments)}):\n{comment}{trap}{body}"
+
+    def _annotation(self, reads: Reads, recipe: Recipe) -> str:
+        if self.is_frame(reads) and (recipe.is_frame or not reads.gather):
+            return ": pd.DataFrame"
+        return ""
+
+    def is_frame(self, reads: Reads) -> bool:
+        """Whether what is read can arrive as a frame."""
+        if reads.owner in self.sources:
+            return self.sources[reads.owner].is_table
+        return self.recipes[reads.owner].body in (*TABLE_BODIES, "counts", "head")
+
+    def is_standard(self, owner: str) -> bool:
+        """Whether a dataset's owner makes tables with the standard columns."""
+        return self.sources[owner].is_table if owner in self.sources else self.recipes[owner].is_table
+
+    def fresh(self, prefix: str) -> str:
+        self.names += 1
+        return f"{prefix}{self.names}"
+
+
+# -- making a world ----------------------------------------------------------------------------------------------------
+
+
+def make_world(rng: random.Random) -> World:
+    """A random project."""
+    world = World({}, {}, publish=rng.choice(["leaves", "leaves", "all"]), step=rng.randint(1, 3))
+    for _ in range(rng.randint(1, 3)):
+        source = _source(world, rng)
+        world.sources[source.name] = source
+    if not any(s.is_table for s in world.sources.values()):
+        source = Source(world.fresh("s"), "one", True, True, True)
+        source.files[""] = _csv(source, rng)
+        world.sources[source.name] = source
+    for _ in range(rng.randint(3, 8)):
+        recipe = _recipe(world, rng)
+        world.recipes[recipe.name] = recipe
+    return world
+
+
+def _source(world: World, rng: random.Random) -> Source:
+    kind = rng.choice(["one", "one", "star", "family"])
+    is_table = rng.random() < 0.75
+    source = Source(
+        world.fresh("s"), kind, is_table, is_table and rng.random() < 0.6, is_declared=rng.random() < 0.7
+    )
+    for member in [""] if kind == "one" else rng.sample("uvwxyz", rng.randint(1, 3)):
+        source.files[member] = _content(source, rng)
+    return source
+
+
+def _content(source: Source, rng: random.Random) -> Content:
+    return _csv(source, rng) if source.is_table else Plain("".join(rng.choices("abc\n", k=rng.randint(1, 8))))
+
+
+def _csv(source: Source, rng: random.Random) -> Csv:
+    return Csv([_row(source, rng) for _ in range(rng.randint(1, 6))]) if not source.is_keyed else Csv(
+        [_row(source, rng, i) for i in _free_ids(source, rng, rng.randint(1, 6))]
+    )
+
+
+def _free_ids(source: Source, rng: random.Random, count: int) -> list[int]:
+    """Ids that no row of the source has; members of a family are tables of their own, but may not clash either."""
+    taken = {r[0] for c in [*source.files.values(), *source.lost.values()] if isinstance(c, Csv) for r in c.rows}
+    return rng.sample([i for i in range(60) if i not in taken], count)
+
+
+def _row(source: Source, rng: random.Random, number: int | None = None) -> Row:
+    number = rng.randrange(60) if number is None else number
+    a = None if source.is_declared and rng.random() < 0.1 else rng.randrange(20)
+    b = None if rng.random() < 0.1 else rng.choice(WORDS)
+    c = None if source.is_declared and rng.random() < 0.1 else rng.choice([0.5, -0.0, 1e9, 2.25])
+    return (number, a, b, c)
+
+
+def _recipe(world: World, rng: random.Random) -> Recipe:
+    owners = [*world.sources, *world.recipes]
+    tables = [o for o in owners if world.is_standard(o)]
+    body = rng.choice([*TABLE_BODIES, "filter", "derive", *VALUE_BODIES])
+    recipe = Recipe(world.fresh("r"), body, [], rng.randint(1, 9))
+    first = rng.choice(tables if body in (*TABLE_BODIES, "counts", "head") else owners)
+    parameter = world.family_of(first)
+    reads = Reads(first, _output(world, first, rng))
+    if parameter and (rng.random() < 0.4):
+        reads.gather = True
+    elif parameter:
+        recipe.each = first
+    elif rng.random() < 0.25:
+        recipe.each, recipe.values = "list", rng.sample(range(1, 6), rng.randint(1, 3))
+    if body in VALUE_BODIES and world.is_standard(first) and not reads.gather and rng.random() < 0.35:
+        reads.columns = ("id", "a", "b") if body in ("counts", "head") else tuple(rng.sample(COLUMNS, 2))
+    recipe.is_frame = body in (*TABLE_BODIES, "counts", "head") or rng.random() < 0.6
+    recipe.reads = [reads]
+    if body == "join":
+        plain = [o for o in tables if not world.family_of(o)]
+        if not plain:
+            recipe.body = "filter"
+        else:
+            other = rng.choice(plain)
+            recipe.reads.append(Reads(other, _output(world, other, rng)))
+    if recipe.body in TABLE_BODIES:
+        # A gather has the ids of all members; only with its parameter would they be a key.
+        recipe.is_keyed = not reads.gather and _is_keyed(world, first) and rng.random() < 0.7
+    recipe.trap = rng.randrange(3) if rng.random() < 0.08 else None
+    recipe.limit = rng.randint(2, 6) if rng.random() < 0.08 and recipe.body != "split" else None
+    recipe.retries = 1 if rng.random() < 0.08 else 0
+    recipe.is_pure = rng.random() > 0.04
+    recipe.publish = rng.choice([True, False]) if rng.random() < 0.15 else None
+    return recipe
+
+
+def _is_keyed(world: World, owner: str) -> bool:
+    return world.sources[owner].is_keyed if owner in world.sources else world.recipes[owner].is_keyed
+
+
+def _output(world: World, owner: str, rng: random.Random) -> str:
+    return rng.choice(world.recipes[owner].outputs) if owner in world.recipes else ""
+
+
+# -- edits -------------------------------------------------------------------------------------------------------------
+
+Edit = Callable[["Site", random.Random], str | None]
+
+
+@dataclass
+class Site:
+    """A world laid out in a folder, with the states it went through."""
+
+    root: Path
+    world: World
+    past: list[World] = field(default_factory=list)
+
+    def keep(self) -> None:
+        """Remember the present state, to come back to it."""
+        self.past = [*self.past[-5:], copy.deepcopy(self.world)]
+
+
+def _files(site: Site, *, of_table: bool | None = None) -> Iterator[tuple[Source, str]]:
+    for source in site.world.sources.values():
+        for member in source.files:
+            if of_table is None or source.is_table == of_table:
+                yield source, member
+
+
+def _pick_csv(site: Site, rng: random.Random) -> tuple[Source, str, Csv] | None:
+    found = list(_files(site, of_table=True))
+    if not found:
+        return None
+    source, member = rng.choice(found)
+    csv = source.files[member]
+    assert isinstance(csv, Csv)
+    return source, member, csv
+
+
+def change_cells(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None or not picked[2].rows:
+        return None
+    source, member, csv = picked
+    at = rng.randrange(len(csv.rows))
+    column = rng.randrange(1, 4)
+    row = list(csv.rows[at])
+    row[column] = _row(source, rng)[column]
+    csv.rows[at] = tuple(row)  # type: ignore[assignment]
+    return f"change {COLUMNS[column]} of row {at} of {source.path(member)}"
+
+
+def change_file(site: Site, rng: random.Random) -> str | None:
+    found = list(_files(site, of_table=False))
+    if not found:
+        return None
+    source, member = rng.choice(found)
+    source.files[member] = _content(source, rng)
+    return f"rewrite {source.path(member)}"
+
+
+def insert_row(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None:
+        return None
+    source, member, csv = picked
+    number = _free_ids(source, rng, 1)[0] if source.is_keyed else None
+    csv.rows.insert(rng.randint(0, len(csv.rows)), _row(source, rng, number))
+    return f"insert a row into {source.path(member)}"
+
+
+def delete_row(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None or not picked[2].rows:
+        return None
+    source, member, csv = picked
+    del csv.rows[rng.randrange(len(csv.rows))]
+    return f"delete a row of {source.path(member)}"
+
+
+def sort_rows(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None:
+        return None
+    rng.shuffle(picked[2].rows)
+    return f"shuffle {picked[0].path(picked[1])}"
+
+
+def respell(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None:
+        return None
+    csv = picked[2]
+    csv.quotes_all, csv.ends = not csv.quotes_all, rng.choice(["\n", "\r\n"])
+    if csv.quotes_all:
+        csv.ends = "\n"
+    return f"re-quote {picked[0].path(picked[1])}"
+
+
+def duplicate_key(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None or not picked[2].rows:
+        return None
+    picked[2].rows.append(rng.choice(picked[2].rows))
+    return f"repeat a row of {picked[0].path(picked[1])}"
+
+
+def break_csv(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None:
+        return None
+    picked[2].is_broken = True
+    return f"break {picked[0].path(picked[1])}"
+
+
+def mend_csv(site: Site, rng: random.Random) -> str | None:
+    broken = [(s, m) for s, m in _files(site, of_table=True) if s.files[m].is_broken]  # type: ignore[union-attr]
+    for source, member in broken:
+        source.files[member].is_broken = False  # type: ignore[union-attr]
+    return f"mend {len(broken)} broken files" if broken else None
+
+
+def touch(site: Site, rng: random.Random) -> str | None:
+    source, member = rng.choice(list(_files(site)) or [(None, "")])  # type: ignore[list-item]
+    if source is None:
+        return None
+    path = site.root / source.path(member)
+    if path.exists():
+        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10_000_000_000))
+    return f"touch {source.path(member)}"
+
+
+def rewrite(site: Site, rng: random.Random) -> str | None:
+    source, member = rng.choice(list(_files(site)) or [(None, "")])  # type: ignore[list-item]
+    if source is None:
+        return None
+    path = site.root / source.path(member)
+    if path.exists():
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+    return f"write {source.path(member)} again"
+
+
+def delete_file(site: Site, rng: random.Random) -> str | None:
+    found = list(_files(site))
+    if not found:
+        return None
+    source, member = rng.choice(found)
+    source.lost[member] = source.files.pop(member)
+    return f"delete {source.path(member)}"
+
+
+def restore_file(site: Site, rng: random.Random) -> str | None:
+    lost = [(s, m) for s in site.world.sources.values() for m in s.lost if m not in s.files]
+    for source, member in lost:
+        source.files[member] = source.lost.pop(member)
+    return f"put {len(lost)} files back" if lost else None
+
+
+def rename_file(site: Site, rng: random.Random) -> str | None:
+    found = [(s, m) for s, m in _files(site) if s.kind != "one"]
+    if not found:
+        return None
+    source, member = rng.choice(found)
+    new = rng.choice("uvwxyz") + rng.choice(["", "1", " b", "%c"])
+    if new in source.files:
+        return None
+    source.files[new] = source.files.pop(member)
+    return f"rename {source.path(member)} to {source.path(new)}"
+
+
+def add_file(site: Site, rng: random.Random) -> str | None:
+    found = [s for s in site.world.sources.values() if s.kind != "one"]
+    new = rng.choice("uvwxyz") + "2"
+    if not found:
+        return None
+    source = rng.choice(found)
+    if new in source.files or len(source.files) > 4:
+        return None
+    source.files[new] = _content(source, rng)
+    return f"add {source.path(new)}"
+
+
+def revert(site: Site, rng: random.Random) -> str | None:
+    if not site.past:
+        return None
+    site.world = copy.deepcopy(rng.choice(site.past))
+    return "go back to an earlier state"
+
+
+def revert_data(site: Site, rng: random.Random) -> str | None:
+    if not site.past:
+        return None
+    site.world.sources = copy.deepcopy(rng.choice(site.past).sources)
+    return "go back to earlier data"
+
+
+def change_constant(site: Site, rng: random.Random) -> str | None:
+    recipe = _any_recipe(site, rng)
+    recipe.const += rng.randint(1, 2)
+    return f"change a constant in {recipe.name}"
+
+
+def change_helper(site: Site, rng: random.Random) -> str | None:
+    site.world.step += 1
+    return "change a constant two calls away"
+
+
+def unused_helper(site: Site, rng: random.Random) -> str | None:
+    site.world.unused += 1
+    return "change a helper that nobody calls"
+
+
+def comment(site: Site, rng: random.Random) -> str | None:
+    recipe = _any_recipe(site, rng)
+    recipe.comment += 1
+    return f"change a comment in {recipe.name}"
+
+
+def change_parameters(site: Site, rng: random.Random) -> str | None:
+    found = [r for r in site.world.recipes.values() if r.each == "list"]
+    if not found:
+        return None
+    recipe = rng.choice(found)
+    recipe.values = rng.sample(range(1, 6), rng.randint(1, 3))
+    return f"let {recipe.name} have {recipe.values}"
+
+
+def rename_recipe(site: Site, rng: random.Random) -> str | None:
+    world = site.world
+    recipe = _any_recipe(site, rng)
+    old, recipe.name = recipe.name, world.fresh("r")
+    for reader in world.recipes.values():
+        reader.each = recipe.name if reader.each == old else reader.each
+        for reads in reader.reads:
+            reads.owner = recipe.name if reads.owner == old else reads.owner
+    world.recipes = {r.name: r for r in world.recipes.values()}
+    return f"rename {old} to {recipe.name}"
+
+
+def set_trap(site: Site, rng: random.Random) -> str | None:
+    recipe = _any_recipe(site, rng)
+    recipe.trap = rng.randrange(3)
+    return f"let {recipe.name} fail for some data"
+
+
+def lift_traps(site: Site, rng: random.Random) -> str | None:
+    for recipe in site.world.recipes.values():
+        recipe.trap = recipe.limit = None
+    return "mend all recipes"
+
+
+def set_limit(site: Site, rng: random.Random) -> str | None:
+    recipe = _any_recipe(site, rng)
+    recipe.limit = rng.randint(1, 6) if recipe.body != "split" else None
+    return f"check {recipe.name}"
+
+
+def set_version(site: Site, rng: random.Random) -> str | None:
+    recipe = _any_recipe(site, rng)
+    recipe.version = rng.randint(0, 2)
+    return f"give {recipe.name} the version {recipe.version}"
+
+
+def set_publish(site: Site, rng: random.Random) -> str | None:
+    recipe = _any_recipe(site, rng)
+    recipe.publish = rng.choice([None, True, False])
+    return f"publish {recipe.name}: {recipe.publish}"
+
+
+def publish_all(site: Site, rng: random.Random) -> str | None:
+    site.world.publish = "all" if site.world.publish == "leaves" else "leaves"
+    return f"publish {site.world.publish}"
+
+
+def add_recipe(site: Site, rng: random.Random) -> str | None:
+    if len(site.world.recipes) > 9:
+        return None
+    recipe = _recipe(site.world, rng)
+    site.world.recipes[recipe.name] = recipe
+    return f"add {recipe.name}"
+
+
+def drop_recipe(site: Site, rng: random.Random) -> str | None:
+    world = site.world
+    read = {r.owner for x in world.recipes.values() for r in x.reads} | {r.each for r in world.recipes.values()}
+    unread = [n for n in world.recipes if n not in read]
+    if len(world.recipes) < 3 or not unread:
+        return None
+    name = rng.choice(unread)
+    del world.recipes[name]
+    return f"drop {name}"
+
+
+def swap_outputs(site: Site, rng: random.Random) -> str | None:
+    """Let one recipe do something else; its name stays, the kind of its result may change."""
+    world = site.world
+    read = {r.owner for x in world.recipes.values() for r in x.reads}
+    found = [r for r in world.recipes.values() if r.body in ("json", "bytes") and r.name not in read]
+    if not found:
+        return None
+    recipe = rng.choice(found)
+    recipe.body = "bytes" if recipe.body == "json" else "json"
+    return f"let {recipe.name} return {recipe.body}"
+
+
+def no_edit(site: Site, rng: random.Random) -> str | None:
+    return "nothing"
+
+
+def _any_recipe(site: Site, rng: random.Random) -> Recipe:
+    return rng.choice(list(site.world.recipes.values()))
+
+
+EDITS: list[tuple[int, Edit]] = [
+    (10, change_cells), (4, change_file), (5, insert_row), (4, delete_row), (3, sort_rows), (3, respell), (1, duplicate_key),
+    (2, break_csv), (4, mend_csv), (2, touch), (2, rewrite), (3, delete_file), (5, restore_file), (2, rename_file), (2, add_file),
+    (5, revert), (3, revert_data), (4, change_constant), (1, change_helper), (1, unused_helper), (1, comment),
+    (4, change_parameters), (2, rename_recipe), (3, set_trap), (4, lift_traps), (1, set_limit), (1, set_version), (1, set_publish),
+    (1, publish_all), (2, add_recipe), (1, drop_recipe), (2, swap_outputs), (1, no_edit),
+]  # fmt: skip
+
+
+def edit(site: Site, rng: random.Random) -> str:
+    """Change the world in one random way and lay it out; what was done, in words."""
+    site.keep()
+    said = None
+    while said is None:
+        (chosen,) = rng.choices([e for _, e in EDITS], [w for w, _ in EDITS])
+        said = chosen(site, rng)
+    site.world.write(site.root)
+    return said
