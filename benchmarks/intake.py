@@ -78,8 +78,9 @@ def intake(path: Path, folder: Path, rows: int, pinned: bool) -> None:
     import pyarrow as pa
 
     from builder.digests import Digest
-    from builder.execute.spec import IntakeSpec, SourceFile
+    from builder.execute.spec import IntakeSpec
     from builder.formats.intake import take_in
+    from builder.sources import SourceFile
     from builder.store.parts import PartFolder
     from builder.tables.schema import Schema
 

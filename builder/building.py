@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError, error
@@ -115,10 +115,6 @@ class _Build:
             self.recall,
             committer,
         )
-        gone = [n for n in retired if n not in self.recall.failures]
-        publisher.withdraw([*retired, *stray])
-        if retired:
-            committer.retired(number, retired, [self.recall.currents[n].step for n in gone])
         driver = Driver(
             self.plan,
             self.recall,
@@ -132,10 +128,21 @@ class _Build:
             is_fail_fast=is_fail_fast,
             first=first,
         )
-        with _interruptible(driver):
-            driver.execute()
-        publisher.publish_all(due)
-        run = self._report(driver, number, began, tuple(retired), tuple(publisher.done))
+        graph = self.situation.graph
+        try:
+            publisher.withdraw([*retired, *stray])
+            forgotten = [n for n in self.recall.failures if n not in graph.steps and n not in graph.sources]
+            if retired or forgotten:
+                committer.retired(number, retired, forgotten)
+            with _interruptible(driver):
+                driver.execute()
+            # What failed or proved fresh keeps its old output: files of it changed in out/ are mended as well.
+            publisher.publish_all([*due, *(t for s in self.plan.steps for t in graph.steps[s].targets)])
+        except BuilderError:
+            with suppress(BuilderError):  # the store that failed the run may fail this note of it too
+                committer.end_run(number, time.time(), "failed", {}, False)
+            raise
+        run = self._report(driver, number, began, tuple(retired), publisher)
         committer.end_run(number, time.time(), run.outcome, run.to_json(), run.is_complete)
         return run
 
@@ -177,10 +184,10 @@ class _Build:
         )
 
     def _report(
-        self, driver: Driver, number: int, began: float, retired: tuple[str, ...], published: tuple[str, ...]
+        self, driver: Driver, number: int, began: float, retired: tuple[str, ...], publisher: Publisher
     ) -> Run:
         """What the run did, with the outcome of the whole."""
-        has_failed = bool(driver.failed)
+        has_failed = bool(driver.failed or publisher.problems)
         has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.targets)
         outcome = "built" if has_work or retired else "nothing"
         if driver.is_interrupted:
@@ -206,10 +213,11 @@ class _Build:
             tuple(driver.sources),
             fresh,
             retired,
-            published,
+            tuple(publisher.done),
             tuple(driver.warnings),
             is_complete,
             self.project.config.name,
+            tuple(publisher.problems.values()),
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -65,6 +64,8 @@ def _guarded(call: Callable[[], tuple[Any, int]], as_json: bool) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(0)
     except Exception as caught:
+        import traceback
+
         traceback.print_exc()
         _fail(
             InternalError(
@@ -81,8 +82,7 @@ def _fail(caught: BuilderError, as_json: bool) -> None:
     """Say an error and leave; with --json also as a document."""
     click.echo(caught.render(), err=True)
     if as_json:
-        said = {"code": caught.code, "message": caught.message, "place": caught.place, "hint": caught.hint}
-        click.echo(json.dumps({"format": FORMAT, "error": said}, ensure_ascii=False))
+        click.echo(json.dumps({"format": FORMAT, "error": caught.to_json()}, ensure_ascii=False))
     sys.exit(caught.exit_code)
 
 
@@ -92,6 +92,22 @@ def _open(directory: str | None) -> Any:
     if directory is not None and not Path(directory).is_dir():
         raise error("config", f"'{directory}' is no folder", place=directory, hint="give -C the project's folder")
     return open(directory or ".")
+
+
+def _save(file: str, text: str) -> None:
+    """Write a report to the file that the user named."""
+    from builder.store.disk import write_whole
+
+    try:
+        write_whole(Path(file).absolute(), text.encode("utf-8", "surrogatepass"))
+    except BuilderError as cause:
+        raise error(
+            "config",
+            f"'{file}' cannot be written",
+            place=file,
+            facts=[("reason", cause.message)],
+            hint="name a file in a folder that can be written",
+        ) from cause
 
 
 targets_argument = click.argument("targets", nargs=-1, metavar="[TARGET]...")
@@ -148,9 +164,7 @@ def plan_command(
     """What a rebuild would do, in order, and why."""
     report = _open(directory).plan(targets, all=all_, workers=workers)
     if out:
-        from builder.store.disk import write_whole
-
-        write_whole(Path(out).absolute(), json.dumps(report.to_json()).encode())
+        _save(out, json.dumps(report.to_json()))
     return report, 0
 
 
@@ -256,9 +270,7 @@ def graph_command(directory: str | None, targets: tuple[str, ...], format_: str,
     report = _open(directory).graph(targets)
     text = json.dumps(report.to_json(), ensure_ascii=False) if format_ == "json" else report.to_dot()
     if out:
-        from builder.store.disk import write_whole
-
-        write_whole(Path(out).absolute(), text.encode() + b"\n")
+        _save(out, text + "\n")
         text = f"wrote {out}"
     said = _Said(text)
     said.to_json = report.to_json  # type: ignore[method-assign]
@@ -300,13 +312,15 @@ def history_command(directory: str | None, target: str | None) -> tuple[Any, int
 @command("lanes")
 def lanes_command(directory: str | None) -> tuple[Any, int]:
     """The lanes, their capacities, and what runs in them."""
+    from builder.sizes import count_text
+
     project = _open(directory)
     steps = project.situation().graph.steps.values()
     rows = [
         {"name": lane, "capacity": capacity, "targets": [t for s in steps if lane in dict(s.lanes) for t in s.targets]}
         for lane, capacity in project.config.lanes.items()
     ]
-    text = "\n".join(f"{r['name']}  capacity {r['capacity']}  {len(r['targets'])} targets" for r in rows)
+    text = "\n".join(f"{r['name']}  capacity {r['capacity']}  {count_text(len(r['targets']), 'target')}" for r in rows)
     return _Said(text or "no lanes; [lanes] in builder.toml declares them", lanes=rows), 0
 
 
@@ -337,9 +351,10 @@ def gc_command(directory: str | None, keep: int, dry_run: bool) -> tuple[Any, in
 
 @command("fsck")
 @click.option("--repair", is_flag=True, help="Mend parts, ledger and published files, by rebuilding if need be.")
-def fsck_command(directory: str | None, repair: bool) -> tuple[Any, int]:
+@click.option("--inline", is_flag=True, help="Rebuild in this process, without Dask.")
+def fsck_command(directory: str | None, repair: bool, inline: bool) -> tuple[Any, int]:
     """Check the store."""
-    found = _open(directory).fsck(repair)
+    found = _open(directory).fsck(repair, inline=inline)
     return found, int(bool(found.problems) and not found.is_sound)
 
 
@@ -351,8 +366,10 @@ def main() -> None:
     except click.ClickException as caught:
         caught.show()
         if "--json" in args:
-            said = {"code": "config", "message": caught.format_message(), "place": None, "hint": "builder --help"}
-            click.echo(json.dumps({"format": FORMAT, "error": said}))
+            ctx = getattr(caught, "ctx", None)
+            path = ctx.command_path if ctx else "builder"
+            said = error("config", caught.format_message(), place=path, hint=f"{path} --help shows how it is called")
+            click.echo(json.dumps({"format": FORMAT, "error": said.to_json()}, ensure_ascii=False))
         sys.exit(2)
     except click.Abort:
         sys.exit(130)

@@ -65,7 +65,10 @@ class BuilderError(Exception):
 
     def render(self) -> str:
         """The error as text: a headline, aligned facts, the hint last."""
-        rows = [("at", self.place)] if self.place else []
+        texts = [self.message, *(text for _, text in self.facts)]
+        is_named = self.target is None or any(self.target in text for text in texts)
+        rows = [] if is_named else [("of", str(self.target))]
+        rows += [("at", self.place)] if self.place else []
         rows += [*self.facts]
         if self.hint:
             rows.append(("hint", self.hint))
@@ -197,4 +200,4 @@ def from_json(value: dict[str, Any]) -> BuilderError:
 
 def not_available(what: str, place: str | None = None) -> BuilderError:
     """The error for a declared feature that this version cannot run yet."""
-    return error("recipe-declaration", f"{what} is not available yet", place=place)
+    return error("recipe-declaration", f"{what} is not available yet", place=place, hint="leave it out in this version")

@@ -9,23 +9,25 @@ import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from builder.compile.schedule import Schedule, make_schedule, predictions
 from builder.config import Config, find_project, read_config
 from builder.digests import Hasher
 from builder.errors import error
-from builder.execute.report import Run
-from builder.execute.work import Workplace
 from builder.graph.select import select
 from builder.plan.plan import Plan, make_plan
-from builder.plan.verdict import State
-from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, root_causes
+from builder.report.status import status_of
+from builder.report.values import Explanation, PlanReport, Status
 from builder.sense.sense import Sensor
 from builder.situation import Situation
 from builder.store.ledger import Ledger
 from builder.store.publish import published_targets
 from builder.store.recall import Recall
+
+if TYPE_CHECKING:
+    from builder.compile.schedule import Schedule
+    from builder.execute.report import Run
+    from builder.execute.work import Workplace
 
 
 class Project:
@@ -37,6 +39,8 @@ class Project:
     @cached_property
     def workplace(self) -> Workplace:
         """The project's folders."""
+        from builder.execute.work import Workplace
+
         config = self.config
         return Workplace(config.root, config.recipes, config.store, config.out)
 
@@ -69,82 +73,23 @@ class Project:
         recall = Recall(self.ledger())
         plan = make_plan(situation, recall)
         wanted = self.selected(situation, targets)
-        status = self._status(plan, recall, None if wanted is None else set(wanted))
+        names = published_targets(situation.graph, self.config.publish, self._publish_list(situation))
+        status = status_of(
+            plan,
+            recall,
+            self.config,
+            self.workers,
+            wanted=None if wanted is None else set(wanted),
+            published=names,
+            retired=tuple(self._retired(recall, situation)),
+        )
         recall.ledger.close()
         return status
-
-    def _status(self, plan: Plan, recall: Recall, wanted: set[str] | None) -> Status:
-        """The status of a plan's situation."""
-        graph = plan.situation.graph
-        predicted = predictions(plan, recall.ledger.history_s()) if plan.steps or plan.intakes else {}
-        roots = root_causes(plan)
-        targets = tuple(
-            TargetStatus(
-                target,
-                step.recipe,
-                step.params,
-                plan.verdicts[step.name].state,
-                plan.verdicts[step.name].reasons,
-                predicted.get(step.name),
-                step.lanes,
-                roots.get(step.name, ()),
-            )
-            for step in graph.steps.values()
-            for target in step.targets
-            if wanted is None or target in wanted
-        )
-        sources = tuple(self._source_status(n, plan, recall) for n in graph.sources)
-        known = [s for s in predicted.values() if s is not None]
-        total = sum(known) / self.workers if len(known) == len(predicted) else None
-        names = published_targets(graph, self.config.publish, self._publish_list(plan.situation))
-        return Status(
-            self.config.name,
-            plan.situation.sensed_s,
-            sources,
-            targets,
-            None if total is None else round(total, 3),
-            self.workers,
-            self._unpublished(recall, names, plan),
-            tuple(self._retired(recall, plan.situation)),
-        )
-
-    def _source_status(self, name: str, plan: Plan, recall: Recall) -> SourceStatus:
-        sensed, verdict = plan.situation.sources[name], plan.sources[name]
-        current = recall.currents.get(name)
-        shown = sensed.files[0].shown if len(sensed.files) == 1 else plan.situation.declarations[sensed.base].path
-        problem = sensed.problem
-        if problem is None and name in recall.failures and recall.failures[name].key == verdict.key:
-            problem = recall.failures[name].error
-        return SourceStatus(
-            name,
-            verdict.state,
-            len(sensed.files),
-            sensed.bytes,
-            verdict.reasons,
-            shown,
-            current.rows if current else None,
-            problem,
-        )
 
     def _publish_list(self, situation: Situation) -> list[str]:
         """The targets that the project's own list publishes."""
         publish = self.config.publish
         return [] if isinstance(publish, str) else select(situation.graph, publish, self.config.sets)
-
-    def _unpublished(self, recall: Recall, names: frozenset[str], plan: Plan) -> int:
-        """How many fresh targets are missing in ``out/`` or were changed there."""
-        from builder.store.publish import file_token
-
-        standing = recall.ledger.published()
-        count = 0
-        for name in names:
-            current = recall.currents.get(name)
-            if current is None or plan.verdict_of(name).state is not State.FRESH:
-                continue
-            known = standing.get(name)
-            is_there = known is not None and known[0] == current.digest
-            count += not (is_there and known is not None and file_token(self.config.out / known[1]) == known[2])
-        return count
 
     def _retired(self, recall: Recall, situation: Situation) -> list[str]:
         """Targets and sources that were built and are no longer part of the project."""
@@ -164,6 +109,8 @@ class Project:
 
     def schedule(self, plan: Plan, recall: Recall, workers: int | None = None) -> Schedule:
         """The schedule of a plan on this many workers (None: the project's own number)."""
+        from builder.compile.schedule import make_schedule
+
         return make_schedule(plan, recall.ledger.history_s(), self.config.lanes, workers or self.workers)
 
     def explain(self, target: str) -> Explanation:
@@ -238,11 +185,11 @@ class Project:
 
         return gc(self, keep, dry_run)
 
-    def fsck(self, repair: bool = False) -> Any:
-        """Check parts, ledger and published files; mend them with `repair`."""
+    def fsck(self, repair: bool = False, **options: Any) -> Any:
+        """Check parts, ledger and published files; mend them with `repair`, with the options of `rebuild`."""
         from builder.upkeep import fsck
 
-        return fsck(self, repair)
+        return fsck(self, repair, **options)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

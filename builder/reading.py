@@ -71,7 +71,10 @@ def _linked(project: Project, manifest: Manifest) -> dict[str, Path]:
 def _run_of(ledger: Ledger, run: str) -> int:
     """The number of a run by name, or of the last complete build."""
     if run != "complete":
-        return run_number(run)
+        named = run_number(run)
+        if not ledger.rows("SELECT 1 FROM runs WHERE id = ?", named):
+            raise error("unknown-target", f"there was no run {run}", place=run, hint="builder history lists the runs")
+        return named
     number = ledger.complete_run()
     if number is None:
         raise error("unknown-target", "there was no complete build yet", hint="builder rebuild until all is fresh")
@@ -129,7 +132,7 @@ def published(project: Project, target: str) -> Path:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Shown:
     """What is known of one version of a target."""
 
@@ -160,6 +163,9 @@ class Shown:
             "wall_s": self.wall_s,
             "inputs": self.inputs,
         }
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         value = self.to_json()
@@ -227,7 +233,7 @@ def _head(project: Project, name: str, manifest: Manifest) -> Any:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diff:
     """What differs between two versions of a target."""
 
@@ -251,6 +257,9 @@ class Diff:
             "changed": self.changed,
             "examples": dict(self.examples),
         }
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         counts = f"{self.added:,} added, {self.removed:,} removed, {self.changed:,} changed"
@@ -329,7 +338,7 @@ def _unknown(target: str) -> BuilderError:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """Runs, oldest first."""
 
@@ -338,6 +347,9 @@ class History:
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder history --json`` prints."""
         return {"format": 1, "runs": list(self.runs)}
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         if not self.runs:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from builder.digests import Digest
 from builder.errors import BuilderError
-from builder.execute.spec import SourceFile
-from builder.graph.declare import SourceDecl
-from builder.graph.graph import Graph
-from builder.tables.schema import Schema
+
+if TYPE_CHECKING:
+    from builder.graph.declare import SourceDecl
+    from builder.graph.graph import Graph
+    from builder.sources import SourceFile
+    from builder.tables.schema import Schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,10 @@ class Situation:
     bundle: Digest
     sensed_s: float = 0.0
     project_environment: tuple[str, ...] = field(default=())
+    recipe_fields: dict[str, list[tuple[str, str, str]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """What `plan.keys` keeps: the fields that all keys of a recipe begin with. A changed copy starts with none."""
 
     def is_table(self, name: str) -> bool:
         """Whether a source is taken in as a table."""

@@ -220,8 +220,11 @@ class Checked:
         return "\n".join([*lines, *tail])
 
 
-def fsck(project: Project, repair: bool) -> Checked:
-    """Check ledger, parts and published files; with `repair` set aside what is broken and build it anew."""
+def fsck(project: Project, repair: bool, **options: Any) -> Checked:
+    """Check ledger, parts and published files; with `repair` set aside what is broken and build it anew.
+
+    `options` are those of `Project.rebuild`.
+    """
     from builder.building import rebuild
     from builder.store.fsck import damaged_parts, forget, set_ledger_aside
 
@@ -240,8 +243,8 @@ def fsck(project: Project, repair: bool) -> Checked:
         if repair:
             with locked(store):
                 set_ledger_aside(store)
-            rebuild(project)
-        return Checked(tuple((p, w, repair) for p, w in problems))
+            rebuild(project, **options)
+        return _checked(project, problems, repair)
     problems += damaged_parts(ledger, store)
     recall = Recall(ledger)
     problems += _published_problems(project, recall)
@@ -253,8 +256,16 @@ def fsck(project: Project, repair: bool) -> Checked:
                 opened = Ledger.open(store, create=True)
                 forget(opened, Committer.take(opened), broken)
                 opened.close()
-        rebuild(project)
-    return Checked(tuple((p, w, repair) for p, w in problems))
+        rebuild(project, **options)
+    return _checked(project, problems, repair)
+
+
+def _checked(project: Project, problems: list[tuple[str, str]], is_repaired: bool) -> Checked:
+    """What was found; after a repair, a second look says what is left of it."""
+    if not problems or not is_repaired:
+        return Checked(tuple((what, where, False) for what, where in problems))
+    left = {(what, where) for what, where, _ in fsck(project, False).problems}
+    return Checked(tuple((what, where, (what, where) not in left) for what, where in problems))
 
 
 def _published_problems(project: Project, recall: Recall) -> list[tuple[str, str]]:

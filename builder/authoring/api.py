@@ -14,7 +14,7 @@ from typing import Any
 
 from builder.authoring.registry import project_root, register
 from builder.digests import Scalar
-from builder.errors import error
+from builder.errors import error, not_available
 from builder.formats.kinds import kind_of
 from builder.graph.declare import WHOLE, Grain, Input, Lookup, Place, Publish, Read, RecipeDecl, SourceDecl
 from builder.names import check_name, parse_reference
@@ -102,7 +102,12 @@ def source(
     """
     place = _place()
     if not isinstance(path, str) or not path or "\0" in path:
-        raise error("recipe-declaration", f"source '{name}' has the path {path!r}", place=str(place))
+        raise error(
+            "recipe-declaration",
+            f"source '{name}' has the path {path!r}",
+            place=str(place),
+            hint="give the path of a file, a pattern or a URL as a text without NUL",
+        )
     if format is not None and format not in FORMATS:
         raise error(
             "recipe-declaration",
@@ -265,7 +270,15 @@ def recipe(
     place = _place()
 
     def declare(function: Callable[..., Any]) -> Recipe:
-        chosen = check_name(name if name is not None else function.__name__, "recipe", str(place))
+        if not callable(function):
+            raise error(
+                "recipe-declaration",
+                f"@b.recipe stands on {function!r}, which is no function",
+                place=str(place),
+                hint="decorate a function; options are keywords: @b.recipe(key=…)",
+            )
+        own = getattr(function, "__name__", "")
+        chosen = check_name(name if name is not None else own, "recipe", str(place))
         code = getattr(inspect.unwrap(function), "__code__", None)
         at = Place(place.file, code.co_firstlineno) if code and code.co_filename.endswith(place.file) else place
         made = Recipe(function, chosen)
@@ -303,8 +316,6 @@ def recipe(
 def _check_keywords(decl: RecipeDecl) -> None:
     """Refuse keywords of a wrong type or range."""
     wrong: list[tuple[str, Any, str]] = []
-    if not callable(decl.function):
-        wrong.append(("the decorated object", decl.function, "decorate a function"))
     if not isinstance(decl.grain, Grain):
         wrong.append(("grain", decl.grain, "b.rows(of) or b.groups(by, of)"))
     if not isinstance(decl.retries, int) or decl.retries < 0:
@@ -321,8 +332,12 @@ def _check_keywords(decl: RecipeDecl) -> None:
         wrong.append(("version", decl.version, "a text or a whole number"))
     if decl.inputs is not None and not isinstance(decl.inputs, Mapping) and not callable(decl.inputs):
         wrong.append(("inputs", decl.inputs, "a dict, or a function of the parameters that returns one"))
+    if decl.check is not None and not callable(decl.check) and not hasattr(decl.check, "validate"):
+        wrong.append(("check", decl.check, "a function of the result, or a pandera schema"))
     if isinstance(decl.memory, str):
         parse_bytes(decl.memory, f"memory= of recipe '{decl.name}'", str(decl.place))
+    if decl.policy == "require":  # a whole run in place of an update would break its word
+        raise not_available(f"policy=\"require\" (recipe '{decl.name}')", str(decl.place))
     for what, value, hint in wrong:
         raise error(
             "recipe-declaration", f"{what} of recipe '{decl.name}' is {value!r}", place=str(decl.place), hint=hint

@@ -7,6 +7,7 @@ never a wrong answer.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.digests import Digest, digest_of
+from builder.errors import error
 from builder.graph.declare import Place, RecipeDecl, SourceDecl
 from builder.graph.graph import Graph, RecipeNode
 from builder.names import Params, parse_reference, value_from_json, value_json, value_text
@@ -37,14 +39,16 @@ class Templates:
 class Surroundings:
     """What the caller knows of the project and can find out for the cache.
 
-    ``digests`` gives the content digest of files by path as recorded (relative to the project, or absolute), without
-    those that are not there; ``members`` lists the families of sources.
+    ``installed`` is the digest of the installed libraries, whose constants a recipe may have captured. ``digests``
+    gives the content digest of files by path as recorded (relative to the project, or absolute), without those that are
+    not there; ``members`` lists the families of sources.
     """
 
     project: Path
     recipes: Path
     store: Path
     lanes: Mapping[str, int]
+    installed: str
     digests: DigestsOf
     members: ListMembers
 
@@ -102,6 +106,14 @@ def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any]]:
     from builder.authoring.load import load, read_bundle
     from builder.graph.expand import Expansion
 
+    if not around.recipes.is_dir():
+        shown = os.path.relpath(around.recipes, around.project)
+        raise error(
+            "config",
+            f"the recipes folder '{shown}' is not there",
+            place=shown,
+            hint='put it back, or name it in builder.toml: recipes = "…"',
+        )
     before = around.digests(_recipe_paths(around))
     bundle = read_bundle(around.recipes)
     loaded = load(bundle, around.recipes, around.project)
@@ -166,6 +178,7 @@ def _made_by(around: Surroundings) -> list[Any]:
     """What a cached graph depends on besides files."""
     return [
         VERSION,
+        around.installed,
         list(sys.version_info[:3]),
         sorted(around.lanes.items()) and [list(i) for i in sorted(around.lanes.items())],
     ]

@@ -38,29 +38,12 @@ def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
     outputs: tuple[Output, ...] = ()
     problem: dict[str, Any] | None = None
     warnings: list[str] = []
-    with _logged(Path(spec.log), in_worker), _peak_memory() as peak:
-        try:
-            outputs = _run(spec, warnings)
-        except BuilderError as caught:
-            sys.stderr.write(caught.render() + "\n")
-            problem = caught.to_json()
-        except MemoryError:
-            problem = error(
-                "out-of-memory",
-                f"'{spec.step}' ran out of memory",
-                target=spec.step,
-                hint="give the recipe more memory, or let it read less",
-            ).to_json()
-        except disk_crash:
-            raise
-        except OSError as caught:
-            problem = disk.store_error(caught, Path(spec.store)).to_json()
-        except BaseException as caught:
-            traceback.print_exc()
-            problem = error("internal", f"the attempt at '{spec.step}' failed: {caught!r}", target=spec.step).to_json()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+    peak = [0]
+    try:
+        with _logged(Path(spec.log), in_worker), _peak_memory() as peak:
+            outputs, problem = _outcome(spec, warnings)
+    except OSError as caught:  # the log itself cannot be written
+        problem = problem or disk.store_error(caught, Path(spec.log)).to_json()
     record = AttemptRecord(
         id=spec.id,
         outputs=outputs,
@@ -71,6 +54,33 @@ def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
         warnings=tuple(warnings),
     )
     return record.to_bytes()
+
+
+def _outcome(spec: AttemptSpec, warnings: list[str]) -> tuple[tuple[Output, ...], dict[str, Any] | None]:
+    """The outputs of the attempt's work, or why there are none."""
+    try:
+        return _run(spec, warnings), None
+    except BuilderError as caught:
+        sys.stderr.write(caught.render() + "\n")
+        return (), caught.to_json()
+    except MemoryError:
+        problem = error(
+            "out-of-memory",
+            f"'{spec.step}' ran out of memory",
+            target=spec.step,
+            hint="give the recipe more memory, or let it read less",
+        )
+        return (), problem.to_json()
+    except disk_crash:
+        raise
+    except OSError as caught:
+        return (), disk.store_error(caught, Path(spec.store)).to_json()
+    except BaseException as caught:
+        traceback.print_exc()
+        return (), error("internal", f"the attempt at '{spec.step}' failed: {caught!r}", target=spec.step).to_json()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 class disk_crash(BaseException):  # noqa: N801 - stands for a kill, in tests only

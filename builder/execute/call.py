@@ -5,6 +5,7 @@ Decides how a recipe's failure is told. Recipes are loaded once per bundle and p
 
 from __future__ import annotations
 
+import errno
 import inspect
 import traceback
 from collections.abc import Mapping
@@ -91,7 +92,7 @@ def _guarded(
     workspace.enter(own)
     try:
         with guarding(
-            Path(spec.project), files, (str(Path(spec.scratch)), str(Path(spec.store) / "parts")), set()
+            Path(spec.project), files, (str(Path(spec.scratch)), str(Path(spec.store) / "parts")), loaded.recipes_py
         ) as watch:
             result = decl.function(**values)
     except BuilderError as caught:
@@ -101,6 +102,8 @@ def _guarded(
         if isinstance(caught, (KeyboardInterrupt, MemoryError)):
             raise
         traceback.print_exc()
+        if isinstance(caught, OSError) and caught.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise disk.store_error(caught, own).about(spec.step) from caught
         raise _recipe_error(spec, decl, caught) from caught
     finally:
         workspace.leave()

@@ -426,6 +426,8 @@ class Driver:
         """Try again where that is allowed, else fail."""
         assert record.error is not None
         cause = from_json(record.error).about(node.name)
+        if cause.code == "source-moved":
+            disk.remove(self.workplace.store / "graph.json")  # what recipes captured while loading may be what moved
         step = self.graph.steps.get(node.name)
         allowed = step.retries if step and node.kind == "step" else 0
         if is_lost and cause.code == "worker-died":
@@ -554,9 +556,18 @@ class Driver:
         self.targets.append(report)
         self.observer.event("target", report.name, outcome=report.outcome, rows=report.rows)
 
+    def _placed(self, node: Node, cause: BuilderError) -> BuilderError:
+        """An error with a place: where the recipe or source is declared, for one that has none of its own."""
+        step = self.graph.steps.get(node.name) if node.kind == "step" else None
+        base = node.name if node.kind == "pin" else node.name.partition("[")[0]
+        declared = self.graph.recipes[step.recipe] if step else self.situation.declarations[base]
+        cause.place = cause.place or str(declared.place)
+        return cause
+
     def _fail_source(
         self, node: Node, cause: BuilderError, attempt: Attempt | None, wall_s: float = 0.0, cpu_s: float = 0.0
     ) -> None:
+        cause = self._placed(node, cause)
         self.failed[self._id(node)] = cause
         if node.kind == "source":
             self.committer.failed(self.run_number, node.name, node.key, cause, attempt)
@@ -567,6 +578,7 @@ class Driver:
         self._finish(node)
 
     def _fail_step(self, node: Node, cause: BuilderError, attempt: Attempt | None, record: AttemptRecord) -> None:
+        cause = self._placed(node, cause)
         self.failed[node.name] = cause
         self.committer.failed(self.run_number, node.name, node.key, cause, attempt)
         reasons = node.verdict.reasons if node.verdict else ()

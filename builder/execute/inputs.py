@@ -6,7 +6,7 @@ Decides the type from the annotation, and the content from the store alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,24 @@ class Arrival:
 
         assert manifest.schema is not None
         names = spec.columns if spec.columns is not None else manifest.schema.names
+        self._check_columns(spec, manifest.schema, item.name)
         if wanted == "dask":
             return self._dask(manifest, tuple(names))
         table = read_table(self.store, manifest, columns=spec.columns, where=spec.where)
         return self._frame(table, manifest.schema.select(names), wanted, item.name)
+
+    def _check_columns(self, spec: InputSpec, schema: Schema, name: str, parameters: Sequence[str] = ()) -> None:
+        """Refuse columns to be read that the input does not have; of a gather's members, parameters are columns too."""
+        asked = [*(spec.columns or ()), *(column for column, _ in spec.where)]
+        lost = [column for column in asked if column not in schema.names and column not in parameters]
+        if lost:
+            raise error(
+                "recipe-error",
+                f"'{self.recipe}' reads column '{lost[0]}' of '{name}', which it does not have",
+                target=self.recipe,
+                facts=[("column", lost[0]), (f"{name} has", ", ".join(schema.names[:20]))],
+                hint="name columns of the input in b.read, or mend what makes it",
+            )
 
     def _gathered(self, spec: InputSpec, wanted: str) -> Any:
         """All members as one table, their parameters as leading columns."""
@@ -105,6 +119,9 @@ class Arrival:
                 target=self.recipe,
                 hint="take the annotation away: the members arrive as a mapping",
             )
+        for item in spec.items:
+            if item.manifest is not None and item.manifest.schema is not None:
+                self._check_columns(spec, item.manifest.schema, item.name, [k for k, _ in item.params])
         table, schema = gather(self.store, members, columns=spec.columns, where=spec.where)
         return self._frame(table, schema, wanted, spec.parameter)
 

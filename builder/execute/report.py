@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import BuilderError
@@ -75,7 +75,7 @@ def _changed(difference: tuple[int, int, int] | None) -> dict[str, Any]:
     return {"rows_changed": added + removed + changed, "rows_added": added, "rows_removed": removed}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What one rebuild did."""
 
@@ -90,7 +90,8 @@ class Run:
     warnings: tuple[tuple[str, str], ...] = ()
     is_complete: bool = False
     project: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
+    unpublished: tuple[BuilderError, ...] = ()
+    """Why targets that were built did not get into ``out/``."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -102,9 +103,9 @@ class Run:
 
     @property
     def errors(self) -> list[BuilderError]:
-        """The errors of all that failed, sources first."""
+        """The errors of all that failed, sources first, publishing last."""
         rows: list[SourceReport | TargetReport] = [*self.sources, *self.targets]
-        return [r.error for r in rows if r.error is not None and r.outcome == "failed"]
+        return [*(r.error for r in rows if r.error is not None and r.outcome == "failed"), *self.unpublished]
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder rebuild --json`` prints."""
@@ -118,6 +119,7 @@ class Run:
             "totals": self.totals,
             "retired": list(self.retired),
             "published": list(self.published),
+            "unpublished": [e.to_json() for e in self.unpublished],
             "warnings": [{"code": code, "message": text} for code, text in self.warnings],
         }
 
@@ -125,6 +127,9 @@ class Run:
         from builder.report.html import run_html
 
         return run_html(self)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         from builder.report.text import run_text

@@ -11,35 +11,9 @@ from typing import Any
 
 from builder.digests import Digest
 from builder.names import Params, value_from_json, value_json
+from builder.sources import SourceFile
 from builder.store.manifest import Manifest
 from builder.tables.schema import Schema
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file of a source as it was sensed.
-
-    ``name`` is the file's name relative to the source and counts as content for `Files`; ``path`` is the absolute local
-    path to read; ``shown`` is for people (relative to the project, or a URL); ``token`` is the file's
-    (size, mtime_ns, ctime_ns, inode, device) when it was sensed, None for a private copy of a remote object.
-    """
-
-    name: str
-    path: str
-    shown: str
-    bytes: int
-    digest: Digest
-    token: tuple[int, int, int, int, int] | None = None
-
-    def to_json(self) -> list[Any]:
-        """A plain list that `from_json` reads."""
-        return [self.name, self.path, self.shown, self.bytes, self.digest, self.token and list(self.token)]
-
-    @staticmethod
-    def from_json(value: list[Any]) -> SourceFile:
-        """The file that `to_json` wrote."""
-        name, path, shown, size, digest, token = value
-        return SourceFile(name, path, shown, size, Digest(digest), token and tuple(token))
 
 
 @dataclass(frozen=True, slots=True)

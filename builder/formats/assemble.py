@@ -10,9 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
 from builder.formats.columns import Wanted, misfit
 from builder.formats.convert import Misfit
+from builder.sources import SourceFile
 from builder.tables.schema import Column
 
 Convert = Callable[[Wanted, Column], Any]

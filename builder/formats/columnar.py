@@ -16,12 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builder.errors import BuilderError
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
 from builder.formats import streams
 from builder.formats.columns import check_same, full_schema, wanted_columns
 from builder.formats.fit import fit, fixed_columns
 from builder.formats.geometry import one_crs, source_crs
 from builder.formats.opened import Opened, RowPlaces, unreadable
+from builder.sources import SourceFile
 from builder.tables.arrow import geometry_columns, schema_of
 from builder.tables.schema import Column, Schema
 

@@ -125,6 +125,15 @@ def misfit(
         facts.append(("pinned in", spec.pin_shown))
     if reason:
         facts.append(("reason", reason))
+    if value is None and wanted.name in spec.key:
+        return error(
+            "key-null",
+            f"'{spec.source}' has a row whose key column '{wanted.name}' is null",
+            place=place,
+            facts=facts,
+            hint="give every row a key, drop the row, or declare another key",
+            target=spec.source,
+        )
     if dtype == "geometry":
         code, hint = "bad-geometry", "repair the geometry where it is made"
     elif value is None and dtype in ("int64", "bool"):

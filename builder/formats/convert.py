@@ -36,7 +36,7 @@ class Survey:
     __slots__ = ("_candidates", "_has_null", "is_settled")
 
     def __init__(self) -> None:
-        self._candidates = _NARROW_FIRST
+        self._candidates: tuple[str, ...] = _NARROW_FIRST
         self._has_null = False
         self.is_settled = False
         """Whether there was a value at all; a column of nulls only is text until a value says more."""

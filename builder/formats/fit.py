@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builder.errors import BuilderError
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
 from builder.formats.assemble import assemble
 from builder.formats.columns import Wanted
 from builder.formats.convert import Misfit, typed
 from builder.formats.geometry import checked
 from builder.formats.opened import RowPlaces
+from builder.sources import SourceFile
 from builder.tables.arrow import conform
 from builder.tables.schema import Column, Schema
 

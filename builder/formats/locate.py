@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from builder.errors import BuilderError, error
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
 from builder.formats import streams
 from builder.formats.opened import unreadable
+from builder.sources import SourceFile
 
 _FIELD_CHARS = 32 << 20  # a longer field is taken for a quote that is never closed, before it fills the memory
 _CHUNK_BYTES = 1 << 20
@@ -150,8 +151,7 @@ def _bad_row(spec: IntakeSpec, file: SourceFile, row: Row, width: int) -> Builde
         place=f"{file.shown}:{row.line}",
         facts=[
             ("line", str(row.line)),
-            ("expected", f"{width} fields"),
-            ("found", f"{len(row.fields)} fields"),
+            *(() if row.is_open else (("expected", f"{width} fields"), ("found", f"{len(row.fields)} fields"))),
             ("row", repr(row.fields)[:200]),
         ],
         hint=hint,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError, error
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
+from builder.sources import SourceFile
 from builder.tables.schema import Schema
 
 if TYPE_CHECKING:

@@ -16,9 +16,10 @@ from typing import Any, BinaryIO, Final, TextIO, cast
 import pyarrow as pa
 
 from builder.errors import BuilderError, error
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
 from builder.formats.kinds import packing_of
 from builder.formats.opened import empty, unreadable
+from builder.sources import SourceFile
 from builder.store.disk import writing
 
 MAX_UNPACKED_BYTES: Final = 64 << 30

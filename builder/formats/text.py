@@ -18,12 +18,13 @@ import pyarrow as pa
 from pyarrow import csv
 
 from builder.errors import error
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
 from builder.formats import locate, streams
 from builder.formats.assemble import assemble
 from builder.formats.columns import Wanted, check_header, check_same, full_schema, wanted_columns
 from builder.formats.convert import Misfit, Survey, typed
 from builder.formats.opened import GuessFailed, Opened, RowPlaces
+from builder.sources import SourceFile
 from builder.tables.crs import canonical_crs
 from builder.tables.schema import Column
 

@@ -16,7 +16,7 @@ from typing import Final
 from blake3 import blake3
 
 from builder.errors import BuilderError, error
-from builder.execute.spec import SourceFile
+from builder.sources import SourceFile
 
 YOUNG_NS: Final = 2_000_000_000
 

@@ -15,6 +15,7 @@ from typing import Any
 from builder.digests import Scalar
 from builder.errors import error
 from builder.graph.declare import Input, Lookup, Read, RecipeDecl, SourceDecl
+from builder.graph.grains import check_grain
 from builder.graph.graph import Edge, Graph, RecipeNode, SourceNode, Step
 from builder.names import (
     Params,
@@ -48,6 +49,8 @@ class Expansion:
             self._claim(decl)
         self.listed = {base: tuple(members) for base, members in listed.items()}
         self._members: dict[str, tuple[Params, ...]] = {}
+        self._common: dict[str, set[str]] = {}
+        self._by_values: dict[tuple[str, tuple[str, ...]], dict[tuple[str, ...], list[Params]]] = {}
         self._open: list[str] = []
 
     def _claim(self, decl: SourceDecl | RecipeDecl) -> None:
@@ -168,26 +171,28 @@ class Expansion:
         """One member of a recipe as a step."""
         name = member_name(decl.name, params)
         outputs = decl.outputs or ("",)
+        edges = tuple(self._edges(decl, params))
+        check_grain(decl, edges)
         targets = tuple(member_name(f"{decl.name}.{o}" if o else decl.name, params) for o in outputs)
         values = dict(params)
         return Step(
             name=name,
             recipe=decl.name,
             params=params,
-            edges=tuple(self._edges(decl, params)),
+            edges=edges,
             targets=targets,
             lanes=self._lanes(decl, values),
-            slots=_positive(_of(decl.slots, values), "slots", decl),
+            slots=_positive(_of(decl.slots, values, "slots", decl), "slots", decl),
             memory_bytes=_memory(decl, values),
-            needs=_needs(_of(decl.needs, values)),
+            needs=_needs(_of(decl.needs, values, "needs", decl), decl),
             retries=decl.retries,
-            timeout_s=_timeout(_of(decl.timeout, values), decl),
+            timeout_s=_timeout(_of(decl.timeout, values, "timeout", decl), decl),
             priority=decl.priority,
         )
 
     def _lanes(self, decl: RecipeDecl, values: Mapping[str, Scalar]) -> tuple[tuple[str, int], ...]:
         """Lanes and how much of each; all must be known and large enough."""
-        lane = _of(decl.lane, values)
+        lane = _of(decl.lane, values, "lane", decl)
         lanes = {} if lane is None else {lane: 1} if isinstance(lane, str) else lane
         if not isinstance(lanes, Mapping):
             raise error(
@@ -217,7 +222,7 @@ class Expansion:
     def _edges(self, decl: RecipeDecl, params: Params) -> Iterable[Edge]:
         """What each parameter of the function reads."""
         values = dict(params)
-        given = _of(decl.inputs, values) if decl.inputs is not None else {}
+        given = _of(decl.inputs, values, "inputs", decl) if decl.inputs is not None else {}
         if not isinstance(given, Mapping):
             raise error(
                 "recipe-declaration",
@@ -251,7 +256,7 @@ class Expansion:
             return Edge(parameter, "list", tuple(dict.fromkeys(n for e in edges for n in e.names)))
         if isinstance(given, Read):
             edge = self._edge(parameter, given.ref, decl, params)
-            where = tuple((c, _filled(v, dict(params)) if isinstance(v, str) else v) for c, v in given.where)
+            where = tuple((c, _value_filled(v, dict(params))) for c, v in given.where)
             return Edge(parameter, edge.shape, edge.names, given.columns, where)
         if isinstance(given, Lookup):
             edge = self._edge(parameter, given.ref, decl, params)
@@ -282,7 +287,7 @@ class Expansion:
         elif output:
             raise self._unknown(name, who, place)
         members = self.members(base, place)
-        chosen = _matching(reference, members, values)
+        chosen = _matching(reference, self._candidates(base, members, reference, values), values)
         if reference.rest:
             return Edge(parameter, "gather", tuple(member_name(name, m) for m in chosen))
         if len(chosen) != 1:
@@ -295,6 +300,26 @@ class Expansion:
             hint = f"'{name}' is a family: read one member, or all with {name}[*]" if not reference.bracketed else None
             raise self._unknown(wanted, who, place, outputs=known, hint=hint)
         return Edge(parameter, "one", (member_name(name, chosen[0]),))
+
+    def _candidates(
+        self, base: str, members: tuple[Params, ...], reference: Reference, values: Mapping[str, Scalar]
+    ) -> Iterable[Params]:
+        """The few members that a reference can mean, so that no reference walks its whole family."""
+        if reference.bracketed:
+            wanted = {k: value_from_text(_filled(v, values)) for k, v in reference.fixed}
+        else:
+            if base not in self._common:
+                self._common[base] = set.intersection(*({k for k, _ in m} for m in members)) if members else set()
+            wanted = {k: value_from_text(value_text(values[k])) for k in self._common[base] if k in values}
+        keys = tuple(sorted(wanted))
+        if (base, keys) not in self._by_values:
+            found: dict[tuple[str, ...], list[Params]] = {}
+            for member in members:
+                have = {k: value_from_text(value_text(v)) for k, v in member}
+                if all(k in have for k in keys):
+                    found.setdefault(tuple(have[k] for k in keys), []).append(member)
+            self._by_values[base, keys] = found
+        return self._by_values[base, keys].get(tuple(wanted[k] for k in keys), ())
 
     def _unknown(
         self, name: str, who: str, place: str, outputs: Iterable[str] | None = None, hint: str | None = None
@@ -332,6 +357,14 @@ def _filled(text: str, values: Mapping[str, Scalar]) -> str:
     return _PARAMETER.sub(lambda m: value_text(values[m[1]]) if m[1] in values else m[0], text)
 
 
+def _value_filled(value: Any, values: Mapping[str, Scalar]) -> Any:
+    """A value of ``where=`` for one member: a parameter alone keeps its type."""
+    if not isinstance(value, str):
+        return value
+    alone = _PARAMETER.fullmatch(value)
+    return values[alone[1]] if alone and alone[1] in values else _filled(value, values)
+
+
 def _matching(reference: Reference, members: Iterable[Params], values: Mapping[str, Scalar]) -> list[Params]:
     """Members that agree with the reference; a bare name means the member with this step's own values."""
     if not reference.bracketed:
@@ -351,9 +384,20 @@ def _near(name: str, known: Iterable[str]) -> list[tuple[str, str]]:
     return [("nearest", ", ".join(near))] if near else []
 
 
-def _of(value: Any, values: Mapping[str, Scalar]) -> Any:
+def _of(value: Any, values: Mapping[str, Scalar], what: str, decl: RecipeDecl) -> Any:
     """A keyword's value for one member: what it is, or what the function gives for the parameters."""
-    return value(**values) if callable(value) else value
+    if not callable(value):
+        return value
+    try:
+        return value(**values)
+    except Exception as cause:
+        raise error(
+            "recipe-declaration",
+            f"the function given as {what}= of recipe '{decl.name}' raised {type(cause).__name__}: {cause}",
+            place=str(decl.place),
+            facts=[("parameters", ", ".join(f"{k}={value_text(v)}" for k, v in values.items()) or "none")],
+            hint="it gets each parameter of each= by keyword, and may use nothing else",
+        ) from cause
 
 
 def _check_signature(
@@ -389,12 +433,20 @@ def _positive(value: Any, what: str, decl: RecipeDecl) -> int:
 
 
 def _memory(decl: RecipeDecl, values: Mapping[str, Scalar]) -> int:
-    memory = _of(decl.memory, values)
+    memory = _of(decl.memory, values, "memory", decl)
     return 0 if memory is None else parse_bytes(memory, f"memory of recipe '{decl.name}'", str(decl.place))
 
 
-def _needs(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
+def _needs(value: Any, decl: RecipeDecl) -> tuple[str, ...]:
+    found = (value,) if isinstance(value, str) else () if value is None else value
+    if isinstance(found, (list, tuple, set, frozenset)) and all(isinstance(n, str) and n for n in found):
+        return tuple(sorted(found) if isinstance(found, (set, frozenset)) else found)
+    raise error(
+        "recipe-declaration",
+        f"needs of recipe '{decl.name}' is {value!r}",
+        place=str(decl.place),
+        hint='give abilities of a worker: needs=("gpu",)',
+    )
 
 
 def _timeout(value: Any, decl: RecipeDecl) -> float | None:

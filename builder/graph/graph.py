@@ -112,6 +112,8 @@ class Step:
     @property
     def reads(self) -> tuple[str, ...]:
         """Full names of all it reads, in order, each once."""
+        if len(self.edges) == 1:
+            return self.edges[0].names
         return tuple(dict.fromkeys(n for e in self.edges for n in e.names))
 
     def to_json(self) -> list[Any]:

@@ -33,7 +33,14 @@ def select(graph: Graph, wanted: Iterable[str], sets: Mapping[str, tuple[str, ..
 
 def _one(graph: Graph, text: str, sets: Mapping[str, tuple[str, ...]], within: tuple[str, ...]) -> set[str]:
     """Targets that one selection means."""
-    if text in sets and text not in within:
+    if text in sets:
+        if text in within:
+            raise error(
+                "config",
+                f"the set '{text}' contains itself: {' → '.join([*within[within.index(text) :], text])}",
+                place="[sets]",
+                hint="let one of these sets name targets",
+            )
         return set().union(*(_one(graph, t, sets, (*within, text)) for t in sets[text]))
     before, name, after = text.startswith("+"), text.strip("+"), text.endswith("+")
     sources, targets = _named(graph, name)
@@ -90,6 +97,7 @@ def _unknown(graph: Graph, text: str, sets: Mapping[str, tuple[str, ...]]) -> Ex
     return error(
         "unknown-target",
         f"no target, source or set is called '{text}'",
+        place=text,
         facts=[("nearest", ", ".join(dict.fromkeys(near)))] if near else [],
         hint="builder status lists all; quote names with brackets in the shell",
     )

@@ -6,10 +6,11 @@ apart. Grain, layout, lanes, paths and times are no fields: a full and an increm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 
-from builder.digests import Digest, Hasher, digest_of
+from builder.digests import Digest, digest_bytes, digest_of
 from builder.graph.declare import SourceDecl
 from builder.graph.graph import Edge, Step
 from builder.names import value_text
@@ -25,47 +26,58 @@ DigestOf = Callable[[str, tuple[str, ...] | None], str]
 
 
 def key_of(fields: list[Field]) -> Digest:
-    """The build key that these fields make."""
-    hasher = Hasher("key")
-    for kind, subject, value in fields:
-        hasher.text(kind).text(subject).text(value)
-    return hasher.digest()
+    """The build key that these fields make.
+
+    No two lists of fields share their bytes: NUL parts the texts, and where one holds a NUL, their lengths stand before.
+    Hashed in one piece, for every look at a project makes all keys.
+    """
+    texts = list(chain.from_iterable(fields))
+    framed = "\0".join(texts)
+    domain = "key\0"
+    if framed.count("\0") >= len(texts):
+        domain = f"key {' '.join(str(len(t)) for t in texts)}\0"
+    return digest_bytes((domain + framed).encode("utf-8", "surrogatepass"))
 
 
 def is_known(fields: list[Field]) -> bool:
     """Whether every input of a step is known, so that its key is."""
-    return all(value != UNKNOWN for _, _, value in fields)
+    return UNKNOWN not in [value for _, _, value in fields]
 
 
 def step_fields(step: Step, situation: Situation, digest_of_read: DigestOf) -> list[Field]:
     """The fields of a step's key, in order."""
-    return list(_step_fields(step, situation, digest_of_read))
-
-
-def _step_fields(step: Step, situation: Situation, digest_of_read: DigestOf) -> Iterator[Field]:
-    recipe = situation.graph.recipes[step.recipe]
-    yield "recipe", recipe.name, recipe.fingerprint
-    yield "recipe", "declaration", recipe.declared
-    if recipe.version:
-        yield "version", recipe.name, recipe.version
-    for library in dict.fromkeys((*situation.project_environment, *recipe.environment)):
-        yield "environment", library, situation.environment[library]
-    for path, digest in situation.depends:
-        yield "project", path, digest
+    fields = list(_recipe_fields(step.recipe, situation))
     for name, value in step.params:
-        yield "parameter", name, f"{type(value).__name__}:{value_text(value)}"
+        fields.append(("parameter", name, f"{type(value).__name__}:{value_text(value)}"))
+    sources = situation.graph.sources
     for edge in step.edges:
-        yield "recipe", f"input {edge.parameter}", _shape(edge)
+        fields.append(("recipe", f"input {edge.parameter}", _shape(edge)))
+        columns = None if edge.columns is None else tuple(dict.fromkeys((*edge.columns, *(c for c, _ in edge.where))))
+        listed = "" if columns is None else f"({','.join(columns)})"
         for name in edge.names:
-            kind = "source" if name in situation.graph.sources else "upstream"
-            columns = (
-                None if edge.columns is None else tuple(dict.fromkeys((*edge.columns, *(c for c, _ in edge.where))))
-            )
-            yield kind, name if columns is None else f"{name}({','.join(columns)})", digest_of_read(name, columns)
+            kind = "source" if name in sources else "upstream"
+            fields.append((kind, name + listed, digest_of_read(name, columns)))
+    return fields
+
+
+def _recipe_fields(name: str, situation: Situation) -> list[Field]:
+    """What the keys of all steps of a recipe begin with; made once per situation."""
+    if name not in situation.recipe_fields:
+        recipe = situation.graph.recipes[name]
+        fields = [("recipe", recipe.name, recipe.fingerprint), ("recipe", "declaration", recipe.declared)]
+        if recipe.version:
+            fields.append(("version", recipe.name, recipe.version))
+        for library in dict.fromkeys((*situation.project_environment, *recipe.environment)):
+            fields.append(("environment", library, situation.environment[library]))
+        fields += [("project", path, digest) for path, digest in situation.depends]
+        situation.recipe_fields[name] = fields
+    return situation.recipe_fields[name]
 
 
 def _shape(edge: Edge) -> str:
     """How an input arrives and what of it is read, as text."""
+    if edge.columns is None and not edge.where and not edge.on:
+        return f"{edge.shape} *"
     parts = [edge.shape, "*" if edge.columns is None else ",".join(edge.columns)]
     parts += [f"{c}={v!r}" for c, v in edge.where]
     if edge.on:

@@ -17,6 +17,8 @@ from builder.plan.verdict import Action, Reason, State, Traces, Verdict, judge
 from builder.situation import Situation
 from builder.store.manifest import Manifest, read_digest
 
+NOTHING: frozenset[str] = frozenset()
+
 
 class Memory(Traces, Protocol):
     """What planning needs to know of finished work."""
@@ -93,7 +95,11 @@ def source_verdict(name: str, situation: Situation, memory: Memory) -> SourceVer
     if key == before and trace:
         return SourceVerdict("unchanged", Action.NONE, (), key, trace)
     state = "new" if before is None else "changed"
-    reasons = () if before is None else tuple(_source_reasons(memory.fields(before), fields))
+    reasons = (
+        ()
+        if before is None
+        else tuple(_source_reasons(memory.fields(before), fields, {f.name: f.shown for f in sensed.files}))
+    )
     if trace:
         return SourceVerdict(state, Action.RESTORE, reasons, key, trace)
     return SourceVerdict(state, Action.RUN, reasons, key)
@@ -107,12 +113,12 @@ def source_fields(name: str, situation: Situation) -> list[Field]:
     return intake_fields(sensed, declaration, pin)
 
 
-def _source_reasons(old: list[Field], new: list[Field]) -> Iterable[str]:
-    """What became of a source's files and schema, for people."""
+def _source_reasons(old: list[Field], new: list[Field], shown: Mapping[str, str]) -> Iterable[str]:
+    """What became of a source's files and schema, for people; `shown` has the paths of its present files."""
     before = {s: v for k, s, v in old if k == "source"}
     after = {s: v for k, s, v in new if k == "source"}
-    yield from (f"{f} changed" for f in after if f in before and before[f] != after[f])
-    yield from (f"{f} is new" for f in after if f not in before)
+    yield from (f"{shown[f]} changed" for f in after if f in before and before[f] != after[f])
+    yield from (f"{shown[f]} is new" for f in after if f not in before)
     yield from (f"{f} is gone" for f in before if f not in after)
     rest = {(k, s): v for k, s, v in old if k != "source"}
     if any(rest.get((k, s)) != v for k, s, v in new if k == "recipe"):
@@ -144,13 +150,15 @@ def make_plan(
             step_fields(step, situation, partial(digest_of_read, versions, memory)),
             memory,
             changed=changed,
-            blocked=frozenset(n for n in step.reads if n in broken),
+            blocked=frozenset(broken.intersection(step.reads)) if broken else NOTHING,
             is_forced=is_forced and step.name in steps,
             is_pure=graph.recipes[step.recipe].pure,
         )
         verdicts[step.name] = verdict
         if verdict.outputs is not None:
-            versions |= {t: Version(verdict.outputs[t][1], verdict.outputs[t][0]) for t in step.targets}
+            for target in step.targets:
+                number, digest = verdict.outputs[target]
+                versions[target] = Version(digest, number)
         elif verdict.state in (State.FAILED, State.BLOCKED):
             broken |= set(step.targets)
     todo = tuple(s for s in graph.steps if s in steps and verdicts[s].action is not Action.NONE)

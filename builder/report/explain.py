@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from builder.errors import BuilderError
 from builder.plan.keys import UNKNOWN
 from builder.plan.plan import Plan, digest_of_read
 from builder.plan.verdict import Action, Reason, State
@@ -31,7 +32,6 @@ def explain(plan: Plan, recall: Recall, target: str) -> Explanation:
         if (n in graph.maker and plan.verdict_of(n).action is not Action.NONE)
         or (n in graph.sources and plan.sources[n].action is not Action.NONE)
     )
-    failure = recall.failures.get(step.name)
     chain = () if verdict.state is State.FRESH else _chain(plan, step.name)
     place = f"{recipe.place}"
     return Explanation(
@@ -41,10 +41,27 @@ def explain(plan: Plan, recall: Recall, target: str) -> Explanation:
         waits,
         inputs,
         chain,
-        failure.error if failure and verdict.state is State.FAILED else None,
+        _root_error(plan, recall, step.name),
         f"recipe {recipe.name}",
         place,
     )
+
+
+def _root_error(plan: Plan, recall: Recall, name: str) -> BuilderError | None:
+    """The error behind a step that failed or is blocked: its own, or that of what blocks it, however far up."""
+    graph = plan.situation.graph
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        sensed = plan.situation.sources.get(name)
+        if sensed is not None and sensed.problem is not None:
+            return sensed.problem
+        verdict = plan.verdicts.get(name)
+        if verdict is not None and verdict.state is State.BLOCKED:
+            name = next((graph.maker.get(r.subject, r.subject) for r in verdict.reasons if r.kind == "upstream"), name)
+        elif name in recall.failures and (verdict is None or verdict.state is State.FAILED):
+            return recall.failures[name].error
+    return None
 
 
 def _known(digest: str) -> str | None:

@@ -26,7 +26,7 @@ class Lines:
             if facts.get("error"):
                 self._print(f"  failed   {name}  {facts['error']}")
             elif time.monotonic() - self.last_s > self.every_s:
-                self._print(f"  {self.done:,} of {self.total:,} done")
+                self._print(f"  {self.done:,} of {self.total:,} done · now {name}")
         elif kind == "retried":
             self._print(f"  retrying {name}  {facts['error']}")
 

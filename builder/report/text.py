@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError
-from builder.execute.report import Run
 from builder.plan.verdict import Reason, State
 from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, folded
 from builder.sizes import bytes_text, count_text, seconds_text
 
+if TYPE_CHECKING:
+    from builder.execute.report import Run
+
 WIDTH = 110
+MOST_INPUTS = 8
 NOT_FRESH = (State.STALE, State.MISSING, State.PENDING, State.FAILED, State.BLOCKED)
 
 
@@ -83,9 +87,13 @@ def _headline(status: Status, changed: list[SourceStatus], stale: list[TargetSta
 def _source_line(source: SourceStatus, among: list[SourceStatus]) -> str:
     """One source with its state and what became of its files."""
     width = max(len(s.name) for s in among)
-    what = ", ".join(source.reasons[:3]) + (" …" if len(source.reasons) > 3 else "")
+    reasons = [r.removesuffix(" changed") for r in source.reasons]
+    what = ", ".join(reasons[:3]) + (" …" if len(reasons) > 3 else "")
     if source.state == "new" or not source.reasons:
         what = source.shown + (f", {bytes_text(source.bytes)}" if source.bytes else "")
+    if source.rows_before is not None and source.rows is not None:
+        what = f"{source.shown}  {source.rows_before:,} → {count_text(source.rows, 'row')}"
+        what += _difference_text(source.difference)
     return f"  {source.name:<{width}}  {source.state:<8} {what}".rstrip()
 
 
@@ -189,9 +197,16 @@ def explanation_text(explanation: Explanation) -> str:
         lines += wrapped("  because     ", " → ".join(explanation.chain))
     if explanation.state is State.FRESH:
         lines.append("  every field of its build key is as it was when it was built")
-    width = max((len(n) for n, _ in explanation.inputs), default=0)
-    lines += [f"  reads       {n:<{width}}  {_short(d)}" for n, d in explanation.inputs]
+    lines += _inputs_text(explanation.inputs)
     return "\n".join(lines)
+
+
+def _inputs_text(inputs: tuple[tuple[str, str | None], ...]) -> list[str]:
+    """What a target reads, with digests; a long list is folded by family."""
+    if len(inputs) > MOST_INPUTS:
+        return wrapped("  reads       ", ", ".join(folded([n for n, _ in inputs], families_of(n for n, _ in inputs))))
+    width = max((len(n) for n, _ in inputs), default=0)
+    return [f"  reads       {n:<{width}}  {_short(d) if d else 'not known yet'}" for n, d in inputs]
 
 
 def _short(value: str | None) -> str:
@@ -236,9 +251,15 @@ def _rows_text(rows: int | None, difference: tuple[int, int, int] | None) -> str
         return f" · {count_text(rows, 'row')}"
     if difference == (0, 0, 0):
         return f" · {count_text(rows, 'row')}, none changed"
-    added, removed, changed = difference
-    said = [f"{n:,} {word}" for n, word in ((added, "added"), (removed, "removed"), (changed, "changed")) if n]
-    return f" · {sum(difference):,} of {count_text(rows, 'row')} changed ({', '.join(said)})"
+    return f" · {sum(difference):,} of {count_text(rows, 'row')} changed{_difference_text(difference)}"
+
+
+def _difference_text(difference: tuple[int, int, int] | None) -> str:
+    """Rows added, removed and changed, in brackets; empty where that is not known."""
+    if difference is None:
+        return ""
+    said = [f"{n:,} {word}" for n, word in zip(difference, ("added", "removed", "changed"), strict=True) if n]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def closing_text(run: Run) -> str:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from builder.compile.schedule import Schedule
 from builder.errors import BuilderError
 from builder.names import Params, value_json
 from builder.plan.plan import Plan
 from builder.plan.verdict import Reason, State
+
+if TYPE_CHECKING:
+    from builder.compile.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,8 @@ class SourceStatus:
     shown: str
     rows: int | None = None
     problem: BuilderError | None = None
+    rows_before: int | None = None
+    difference: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class TargetStatus:
     roots: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Status:
     """How the whole project stands."""
 
@@ -105,6 +109,9 @@ class Status:
             "retired": list(self.retired),
         }
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         from builder.report.text import status_text
 
@@ -116,7 +123,7 @@ class Status:
         return status_html(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PlanReport:
     """What a rebuild would do, in order, with the schedule where times are known."""
 
@@ -173,6 +180,9 @@ class PlanReport:
             "situation": self.token,
         }
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         from builder.report.text import plan_text
 
@@ -184,7 +194,7 @@ class PlanReport:
         return plan_html(self)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """Why a target is as it is: its reasons with the values before and after, and what it waits for."""
 
@@ -210,6 +220,9 @@ class Explanation:
             "error": self.error and self.error.to_json(),
         }
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         from builder.report.text import explanation_text
 
@@ -231,10 +244,14 @@ def root_causes(plan: Plan) -> dict[str, tuple[tuple[str, str], ...]]:
             subject = reason.subject.partition("(")[0]
             if reason.kind == "upstream" and graph.maker.get(subject) in roots:
                 found |= dict.fromkeys(roots[graph.maker[subject]])
+            elif reason.kind == "upstream" and subject in graph.sources:
+                found[("source", subject)] = None
             elif reason.kind in ("recipe", "version", "parameter"):
                 found[("recipe", graph.steps[name].recipe)] = None
             elif reason.kind == "missing":
                 found[("missing", "never built")] = None
+            elif subject in graph.sources:
+                found[("source", subject)] = None
             else:
                 found[(reason.kind, subject)] = None
         if verdict.state is not State.FRESH:

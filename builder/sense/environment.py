@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Iterable
 
+from builder.digests import digest_of
 from builder.errors import error
 
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -60,6 +61,12 @@ def _installed(path: Iterable[str]) -> dict[str, tuple[str, str]]:
                 here[_normal(match["name"])] = (os.path.join(folder, entry), match["version"] or "")
         found = here | found
     return found
+
+
+def installed_digest(path: Iterable[str] | None = None) -> str:
+    """The digest of all that is installed, by name and version, on `path` (None: where Python looks)."""
+    folders = list(sys.path if path is None else path)
+    return digest_of("installed", *(f"{i}/{e}" for i, f in enumerate(folders) for e in sorted(_entries(f))))
 
 
 def _entries(folder: str) -> list[str]:

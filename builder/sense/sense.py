@@ -9,23 +9,26 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from builder.authoring.templates import Surroundings, Templates, from_cache, from_recipes
 from builder.config import Config
 from builder.digests import Digest, Hasher
 from builder.errors import BuilderError, error
-from builder.execute.spec import SourceFile
 from builder.graph.declare import SourceDecl
 from builder.names import Params, member_name, parse_reference
 from builder.sense.cache import SenseCache, read_json, write_json
-from builder.sense.environment import library_versions
+from builder.sense.environment import installed_digest, library_versions
 from builder.sense.hashing import FileVersion, Progress, sense_files
 from builder.sense.listing import companions, list_pattern
 from builder.sense.pins import read_pin
-from builder.sense.remote import RemoteFile, RemoteVersion, copy_path, list_remote, sense_remote
 from builder.sense.urls import is_remote, shown_url
 from builder.situation import Sensed, Situation
+from builder.sources import SourceFile
 from builder.tables.schema import Schema
+
+if TYPE_CHECKING:  # at run time only where a source is remote
+    from builder.sense.remote import RemoteFile, RemoteVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,9 @@ class Sensor:
 
     def _templates(self) -> Templates:
         config = self.config
-        around = Surroundings(config.root, config.recipes, config.store, config.lanes, self._digests, self._members)
+        around = Surroundings(
+            config.root, config.recipes, config.store, config.lanes, installed_digest(), self._digests, self._members
+        )
         path = config.store / "graph.json"
         templates = from_cache(read_json(path), around)
         if templates is None:
@@ -123,6 +128,8 @@ class Sensor:
 
     def _list(self, pattern: str) -> Iterable[tuple[Params, Listed]]:
         if is_remote(pattern):
+            from builder.sense.remote import list_remote
+
             for found in list_remote(pattern):
                 yield tuple(found.captures), Listed(found.name, found.url, shown_url(found.url), found)
             return
@@ -160,6 +167,8 @@ class Sensor:
         """Versions of remote objects; what had to be read lies in the store as a private copy."""
         if not files:
             return {}
+        from builder.sense.remote import copy_path, sense_remote
+
         folder = self.config.store / "remote"
 
         def is_held(url: str, digest: Digest) -> bool:
@@ -183,12 +192,14 @@ class Sensor:
             version = remote.get(item.path) if item.remote else self._versions.get(item.path)
             if isinstance(version, BuilderError):
                 return Sensed(name, base, problem=version.about(name))
-            if isinstance(version, RemoteVersion):
-                path = str(copy_path(self.config.store / "remote", item.path, version.digest))
-                files.append(SourceFile(item.name, path, item.shown, version.size, version.digest))
-            elif version is not None:
+            if isinstance(version, FileVersion):
                 token = version.token
                 files.append(SourceFile(item.name, item.path, item.shown, token[0], version.digest, version.token))
+            elif version is not None:
+                from builder.sense.remote import copy_path
+
+                path = str(copy_path(self.config.store / "remote", item.path, version.digest))
+                files.append(SourceFile(item.name, path, item.shown, version.size, version.digest))
         if not files:
             return Sensed(name, base, problem=_missing(name, source))
         hasher = Hasher("files")

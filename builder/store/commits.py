@@ -16,7 +16,7 @@ from typing import Any
 from builder.digests import Digest
 from builder.errors import BuilderError, error
 from builder.store import disk
-from builder.store.ledger import FILE, Field, Ledger, damaged
+from builder.store.ledger import FILE, Field, Ledger, ledger_error
 from builder.store.manifest import Manifest
 
 
@@ -77,7 +77,7 @@ class Committer:
                     db.execute("ROLLBACK")
                 raise
         except sqlite3.DatabaseError as cause:
-            raise _write_error(cause, self.ledger) from cause
+            raise ledger_error(path, cause) from cause
         disk.before("committed", path)
 
     def begin_run(self, started_at: float) -> int:
@@ -220,18 +220,3 @@ def _point(db: sqlite3.Connection, run: int, step: str, key: Digest, outputs: Ma
         db.execute("INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         db.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?)", (name, run, key, number))
     db.execute("DELETE FROM failures WHERE step = ?", (step,))
-
-
-def _write_error(cause: sqlite3.DatabaseError, ledger: Ledger) -> BuilderError:
-    """The store's error behind one of SQLite's."""
-    text = str(cause).lower()
-    place = str(ledger.store / FILE)
-    if "full" in text:
-        return error(
-            "store-full", "the disk is full", place=place, hint="free space, or run builder gc; then rebuild again"
-        )
-    if "readonly" in text or "unable to open" in text:
-        return error("store-read-only", "the store cannot be written", place=place, hint="give write access to it")
-    if "locked" in text or "busy" in text:
-        return error("locked", "the store's ledger is in use", place=place, hint="let the other builder finish")
-    return damaged(ledger.store / FILE, cause)

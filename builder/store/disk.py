@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,11 +28,19 @@ def before(operation: str, path: Path) -> None:
 
 
 def store_error(cause: OSError, path: Path) -> BuilderError:
-    """The error of a disk that is full, read-only or forbidden; any other is an internal one."""
+    """The error of a disk that is full, read-only, forbidden, broken, or holds a file where a folder belongs.
+
+    Any other is an internal one.
+    """
     if cause.errno in (errno.ENOSPC, errno.EDQUOT):
         code, what, hint = "store-full", "the disk is full", "free space, or run builder gc; then rebuild again"
     elif cause.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         code, what, hint = "store-read-only", "the store cannot be written", "give write access to this folder"
+    elif cause.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        code, what = "store-read-only", f"the store cannot be written: {(cause.strerror or '').lower()}"
+        hint = "a file stands where a folder belongs, or the other way round: move it away"
+    elif cause.errno == errno.EIO:
+        code, what, hint = "store-damaged", "the disk failed", "look at its health; then builder fsck --repair"
     else:
         code, what, hint = "internal", f"the disk failed: {cause.strerror or cause}", "look at the disk's health"
     return error(code, what, place=str(path), hint=hint)
@@ -81,10 +87,15 @@ def replace(source: Path, target: Path) -> None:
         os.replace(source, target)
 
 
+def beside(path: Path) -> Path:
+    """A fresh hidden name in the same folder, to be renamed to `path` once it is whole."""
+    return path.with_name(f".{path.name[:60]}.{os.urandom(4).hex()}.tmp")
+
+
 def write_whole(path: Path, content: bytes, *, is_durable: bool = True) -> None:
     """Write a file so that it appears whole or not at all; a cache need not be flushed (`is_durable` False)."""
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name[:80]}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = beside(path)
     before("write", path)
     try:
         with writing(path):
@@ -102,6 +113,8 @@ def remove(path: Path) -> None:
     before("remove", path)
     with writing(path):
         if path.is_dir() and not path.is_symlink():
+            import shutil  # slow to import, and most commands remove no folder
+
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

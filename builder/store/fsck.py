@@ -6,7 +6,6 @@ anew.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -19,8 +18,7 @@ from builder.store.manifest import Manifest, Part
 def damaged_parts(ledger: Ledger, store: Path) -> list[tuple[str, str]]:
     """(problem, path relative to the store) of every part that is missing or not as it was written."""
     found: dict[str, str] = {}
-    for (body,) in ledger.rows("SELECT body FROM manifests"):
-        manifest = Manifest.from_json(json.loads(body))
+    for _, manifest in ledger.manifests():
         for part in manifest.parts:
             if part.path not in found:
                 problem = _problem(store, manifest, part)
@@ -51,8 +49,7 @@ def _problem(store: Path, manifest: Manifest, part: Part) -> str:
 def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
     """Forget every output that needs one of these parts, and remove the parts."""
     broken = set(paths)
-    bodies = ledger.rows("SELECT id, body FROM manifests")
-    numbers = [n for n, body in bodies if any(p.path in broken for p in Manifest.from_json(json.loads(body)).parts)]
+    numbers = [n for n, manifest in ledger.manifests() if any(p.path in broken for p in manifest.parts)]
     with committer._transaction() as db:
         for number in numbers:
             for table in ("traces", "versions", "current"):

@@ -7,28 +7,26 @@ so that a kill leaves only orphans for the next collection.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from builder.store import disk
 from builder.store.commits import Committer
 from builder.store.ledger import Ledger
-from builder.store.manifest import Manifest
 
 
 def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_dry: bool) -> tuple[list[str], int]:
     """Paths (relative to the store) and bytes of what was removed, or would be with `is_dry`."""
     alive = _alive_manifests(ledger, keep)
-    bodies = ledger.rows("SELECT id, body FROM manifests")
-    parts = {p.path for number, body in bodies if number in alive for p in Manifest.from_json(json.loads(body)).parts}
+    manifests = dict(ledger.manifests())
+    parts = {p.path for number in alive & manifests.keys() for p in manifests[number].parts}
     needed = parts | {f"{p}.rows" for p in parts}
     dead = [p for p in _files(store / "parts") if p.relative_to(store).as_posix() not in needed]
     dead += [*_files(store / "scratch"), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
     dead += [p for p in _files(store / "logs") if p.parent.name not in _kept_runs(ledger, keep)]
     size = sum(p.lstat().st_size for p in dead)
     if not is_dry:
-        _forget(committer, {number for number, _ in bodies} - alive)
+        _forget(committer, manifests.keys() - alive)
         for path in dead:
             disk.remove(path)
     return sorted(p.relative_to(store).as_posix() for p in dead), size

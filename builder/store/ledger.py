@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from builder.digests import Digest
-from builder.errors import BuilderError, error
+from builder.errors import BuilderError, error, from_json
+from builder.store import disk
 from builder.store.disk import make_folder, store_error
 from builder.store.manifest import Manifest
 
@@ -49,6 +50,7 @@ CREATE INDEX attempts_by_step ON attempts(step, id);
 """
 
 Field = tuple[str, str, str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ class Ledger:
             db = sqlite3.connect(path, isolation_level=None, timeout=30)
             return cls(cls._ready(db, path), store)
         except sqlite3.DatabaseError as cause:
-            raise damaged(path, cause) from cause
+            raise ledger_error(path, cause) from cause
         except OSError as cause:
             raise store_error(cause, path) from cause
 
@@ -159,7 +161,7 @@ class Ledger:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                 _fill(db)
             db.execute("COMMIT")
-        db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA synchronous = {'FULL' if disk.durable else 'OFF'}")
         row = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
         found = int(row[0]) if row else -1
         if found > VERSION:
@@ -188,7 +190,20 @@ class Ledger:
         try:
             return self.db.execute(query, values).fetchall()
         except sqlite3.DatabaseError as cause:
-            raise damaged(self.store / FILE, cause) from cause
+            raise ledger_error(self.store / FILE, cause) from cause
+
+    def decoded(self, text: str, make: Callable[[Any], T] = lambda value: value) -> T:
+        """What `make` gives for a JSON text of the ledger.
+
+        Raises
+        ------
+        StoreError
+            ``store-damaged`` where the text is not what was written.
+        """
+        try:
+            return make(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+            raise damaged(self.store / FILE, f"{type(cause).__name__}: {cause}") from cause
 
     # -- what is built ---------------------------------------------------------------------------------------------
 
@@ -207,7 +222,7 @@ class Ledger:
     def failures(self) -> dict[str, Failure]:
         """The failures that were not made good since, by step."""
         return {
-            r[0]: Failure(r[0], Digest(r[1]) if r[1] else None, r[2], _error(r[3]))
+            r[0]: Failure(r[0], Digest(r[1]) if r[1] else None, r[2], self.decoded(r[3], from_json))
             for r in self.rows("SELECT step, key, run, error FROM failures")
         }
 
@@ -219,7 +234,7 @@ class Ledger:
     def fields(self, key: Digest) -> list[Field]:
         """The fields that a key was made of, in order; empty for an unknown key."""
         for (text,) in self.rows("SELECT fields FROM keys WHERE key = ?", key):
-            return [(k, s, v) for k, s, v in json.loads(text)]
+            return self.decoded(text, lambda fields: [(k, s, v) for k, s, v in fields])
         return []
 
     def cost(self, key: Digest) -> Cost | None:
@@ -232,7 +247,7 @@ class Ledger:
     def fingerprint_items(self, digest: str) -> dict[str, str]:
         """The pieces of a recipe's fingerprint by subject; empty for an unknown one."""
         for (text,) in self.rows("SELECT items FROM fingerprints WHERE digest = ?", digest):
-            return dict(json.loads(text))
+            return self.decoded(text, dict)
         return {}
 
     def manifest(self, number: int) -> Manifest:
@@ -245,7 +260,7 @@ class Ledger:
         """
         if number not in self._manifests:
             for (body,) in self.rows("SELECT body FROM manifests WHERE id = ?", number):
-                self._manifests[number] = Manifest.from_json(json.loads(body))
+                self._manifests[number] = self.decoded(body, Manifest.from_json)
         if number not in self._manifests:
             raise damaged(self.store / FILE, f"manifest {number} is missing")
         return self._manifests[number]
@@ -284,7 +299,7 @@ class Ledger:
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
         query = "SELECT id, started_at, finished_at, outcome, report, is_complete FROM runs ORDER BY id"
-        return [RunRow(r[0], r[1], r[2], r[3], json.loads(r[4]), bool(r[5])) for r in self.rows(query)]
+        return [RunRow(r[0], r[1], r[2], r[3], self.decoded(r[4]), bool(r[5])) for r in self.rows(query)]
 
     def complete_run(self) -> int | None:
         """The last run after which all was fresh at once."""
@@ -300,9 +315,9 @@ class Ledger:
         return [(r[0], r[1], r[2], r[3]) for r in self.rows(query, step)]
 
     def history_s(self) -> dict[str, float]:
-        """The last wall seconds of each step that ran."""
-        query = "SELECT step, wall_s FROM attempts WHERE outcome = 'done' ORDER BY id"
-        return {step: wall_s for step, wall_s in self.rows(query)}
+        """The wall seconds behind the present version of each step and source, where it was built and not restored."""
+        query = "SELECT DISTINCT keys.step, wall_s FROM current JOIN keys ON current.key = keys.key WHERE wall_s > 0"
+        return dict(self.rows(query))
 
     def epoch(self) -> int:
         """How many builders have held the store so far."""
@@ -310,9 +325,28 @@ class Ledger:
 
     def part_paths(self) -> Iterable[str]:
         """Paths of all parts that any manifest names."""
-        for (body,) in self.rows("SELECT body FROM manifests"):
-            for part in Manifest.from_json(json.loads(body)).parts:
+        for _, manifest in self.manifests():
+            for part in manifest.parts:
                 yield part.path
+
+    def manifests(self) -> Iterable[tuple[int, Manifest]]:
+        """Every manifest with its number."""
+        for number, body in self.rows("SELECT id, body FROM manifests"):
+            yield number, self.decoded(body, Manifest.from_json)
+
+
+def ledger_error(path: Path, cause: sqlite3.DatabaseError) -> BuilderError:
+    """The store's error behind one of SQLite's."""
+    text, place = str(cause).lower(), str(path)
+    if "full" in text:
+        return error(
+            "store-full", "the disk is full", place=place, hint="free space, or run builder gc; then rebuild again"
+        )
+    if "readonly" in text or ("unable to open" in text and not path.is_dir()):
+        return error("store-read-only", "the store cannot be written", place=place, hint="give write access to it")
+    if "locked" in text or "busy" in text:
+        return error("locked", "the store's ledger is in use", place=place, hint="let the other builder finish")
+    return damaged(path, cause)
 
 
 def damaged(path: Path, cause: object) -> BuilderError:
@@ -332,9 +366,3 @@ def _fill(db: sqlite3.Connection) -> sqlite3.Connection:
         db.execute(statement)
     db.executemany("INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), ("epoch", "0")])
     return db
-
-
-def _error(text: str) -> BuilderError:
-    from builder.errors import from_json
-
-    return from_json(json.loads(text))

@@ -7,17 +7,19 @@ could be written through: a file is a reflink where the file system can, else a 
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from builder.errors import BuilderError, StoreError, error
 from builder.graph.graph import Graph
 from builder.names import Params, path_segment, value_text
 from builder.store import disk
-from builder.store.commits import Committer
 from builder.store.manifest import Manifest
 from builder.store.recall import Recall
+
+if TYPE_CHECKING:
+    from builder.store.commits import Committer
 
 SUFFIXES = {"table": ".parquet", "json": ".json", "figure": ".png", "bytes": ".bin"}
 _FICLONE = 0x40049409
@@ -63,6 +65,7 @@ class Publisher:
         self.committer = committer
         self.standing = recall.ledger.published()
         self.done: list[str] = []
+        self.problems: dict[str, BuilderError] = {}
 
     def is_due(self, name: str, digest: str) -> bool:
         """Whether what stands in ``out/`` for a target is not this version, or was changed there."""
@@ -72,13 +75,34 @@ class Publisher:
         return known != digest or token != file_token(self.out / path)
 
     def publish(self, name: str) -> None:
-        """Bring one target's files in ``out/`` up to date with its present version."""
+        """Bring one target's files in ``out/`` up to date with its present version.
+
+        A failure is kept in `problems`: the target is built, and the others go on.
+        """
         if name not in self.names:
             return
+        self.problems.pop(name, None)
+        try:
+            self._publish(name)
+        except StoreError as cause:
+            if cause.code == "locked":
+                raise
+            self.problems[name] = cause.about(name)
+
+    def _publish(self, name: str) -> None:
+        """Write what is not there yet of a target's present version, and note it."""
         current = self.recall.ledger.current(name)
         if current is None or not self.is_due(name, current.digest):
             return
         manifest = self.recall.manifest(current.manifest_id)
+        lost = next((p.path for p in manifest.parts if not (self.store / p.path).exists()), None)
+        if lost is not None:
+            raise error(
+                "store-damaged",
+                f"a part of '{name}' is missing from the store",
+                place=str(self.store / lost),
+                hint="builder fsck --repair",
+            )
         step = self.graph.step_of(name)
         path = published_path(name, name.partition("[")[0], step.params, manifest)
         if name in self.standing and self.standing[name][1] != path:
@@ -96,7 +120,7 @@ class Publisher:
 
     def withdraw(self, names: Iterable[str]) -> list[str]:
         """The names of targets whose files were removed from ``out/``."""
-        gone = [n for n in names if n in self.standing]
+        gone = [n for n in dict.fromkeys(names) if n in self.standing]
         for name in gone:
             self._remove(self.standing.pop(name)[1])
             self.committer.unpublished(name)
@@ -117,7 +141,7 @@ class Publisher:
     def _write(self, manifest: Manifest, path: Path, params: Params) -> None:
         """Write an output so that it appears at `path` whole."""
         disk.make_folder(path.parent)
-        fresh = path.with_name(f".{path.name[:60]}.{uuid.uuid4().hex[:8]}.tmp")
+        fresh = disk.beside(path)
         disk.before("write", path)
         try:
             with disk.writing(path):
@@ -134,7 +158,7 @@ class Publisher:
             disk.replace(fresh, path)
         except BaseException:
             if fresh.is_dir():
-                shutil.rmtree(fresh, ignore_errors=True)
+                disk.remove(fresh)
             fresh.unlink(missing_ok=True)
             raise
 
@@ -156,6 +180,7 @@ class Publisher:
 def copy_file(source: Path, target: Path) -> None:
     """A writable copy of a file, sharing its blocks where the file system can."""
     import fcntl
+    import shutil
 
     with open(source, "rb") as old, open(target, "xb") as new:
         try:

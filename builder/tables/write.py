@@ -78,9 +78,9 @@ class TableWriter:
     scratch
         A folder for sorted runs; created when it is needed.
     part_bytes, part_rows
-        A part is closed at either.
+        A part is closed at either; None: at `PART_BYTES`, `PART_ROWS`.
     run_bytes
-        How much is sorted in memory at once.
+        How much is sorted in memory at once; None: `RUN_BYTES`.
     describe_row
         Where a row, counted from 0 over all batches, stands in the input: ``data/a.csv:17``.
     """
@@ -91,19 +91,24 @@ class TableWriter:
         schema: Schema,
         *,
         scratch: Path,
-        part_bytes: int = PART_BYTES,
-        part_rows: int = PART_ROWS,
-        run_bytes: int = RUN_BYTES,
+        part_bytes: int | None = None,
+        part_rows: int | None = None,
+        run_bytes: int | None = None,
         describe_row: Callable[[int], str] | None = None,
     ) -> None:
         self._folder = folder
         self._schema = schema
         self._arrow_schema = arrow_schema(schema)
-        self._part_bytes = part_bytes
-        self._part_rows = part_rows
+        self._part_bytes = part_bytes or PART_BYTES
+        self._part_rows = part_rows or PART_ROWS
         self._describe_row = describe_row or (lambda row: f"row {row}")
         self._new_sorter = partial(
-            Sorter, schema.key, scratch=scratch, run_bytes=run_bytes, part_bytes=part_bytes, part_rows=part_rows
+            Sorter,
+            schema.key,
+            scratch=scratch,
+            run_bytes=run_bytes or RUN_BYTES,
+            part_bytes=self._part_bytes,
+            part_rows=self._part_rows,
         )
         self._sorter: Sorter | None = None
         self._last: KeyValue | None = None

@@ -14,7 +14,7 @@ PACKAGE = Path(importlib.util.find_spec("builder").origin).parent
 
 ROOMS = {  # room -> its floor; a module imports its own room and rooms on lower floors
     "errors": 0, "digests": 0, "names": 0, "sizes": 0, "version": 0, "tables.schema": 0, "store.manifest": 0,
-    "formats.kinds": 0, "execute.spec": 0,
+    "formats.kinds": 0, "execute.spec": 0, "sources": 0,
     "graph": 1, "config": 1, "scaffold": 1, "transforms": 1,
     "situation": 2,
     "plan": 3,
@@ -37,7 +37,7 @@ ON_DEMAND = {  # what a function imports from above, only when it is called
 
 LIGHT = ("", "errors", "digests", "names", "sizes", "config", "graph", "authoring", "sense", "plan", "store", "report",
          "situation", "scaffold", "project", "building", "reading", "upkeep", "cli", "execute.driver", "execute.spec",
-         "tables.schema", "formats.kinds")  # fmt: skip
+         "tables.schema", "formats.kinds", "sources")  # fmt: skip
 
 HEAVY = {"pandas", "pyarrow", "numpy", "numba", "geopandas", "shapely", "pyogrio", "pyproj", "dask", "distributed",
          "matplotlib"}  # fmt: skip

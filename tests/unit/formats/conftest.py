@@ -9,9 +9,10 @@ from blake3 import blake3
 
 from builder.digests import Digest
 from builder.errors import BuilderError
-from builder.execute.spec import IntakeSpec, SourceFile
+from builder.execute.spec import IntakeSpec
 from builder.formats.intake import take_in
 from builder.formats.kinds import kind_of
+from builder.sources import SourceFile
 from builder.store.parts import PartFolder
 from builder.tables.read import read_table
 

@@ -10,7 +10,7 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builder.formats import jsonstream, records
+from builder.formats import chunks, jsonstream
 from builder.formats.geometry import wkb_of_geojson
 from builder.tables.schema import Column
 
@@ -37,7 +37,7 @@ def test_objects_become_rows_and_text_stays_text(source, name):
 
 
 def test_a_missing_member_is_null_and_a_late_one_counts(source, monkeypatch):
-    monkeypatch.setattr(records, "CHUNK_ROWS", 2)
+    monkeypatch.setattr(chunks, "CHUNK_ROWS", 2)
     source.write("a.jsonl", lines([{"k": i} for i in range(5)] + [{"k": 5, "v": 7}]))
     table, schema, _ = source.take()
     assert schema.column("v").dtype == "Int64"

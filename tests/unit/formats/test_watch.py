@@ -7,9 +7,9 @@ from blake3 import blake3
 
 from builder.digests import Digest
 from builder.errors import BuilderError
-from builder.execute.spec import SourceFile
 from builder.formats import intake
 from builder.formats.watch import moved, watch
+from builder.sources import SourceFile
 from builder.store.parts import PartFolder
 
 OLD_NS = 1_600_000_000 * 10**9

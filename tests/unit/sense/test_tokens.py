@@ -9,8 +9,8 @@ import pytest
 
 from builder.digests import EMPTY_FILE
 from builder.errors import BuilderError
-from builder.execute.spec import SourceFile
 from builder.sense.tokens import SETTLE_NS, Token, is_settled, token_of
+from builder.sources import SourceFile
 
 SECOND = 1_000_000_000
 

@@ -1,0 +1,45 @@
+"""What a declared grain and a lookup may name.
+
+Decides which declarations cannot be; never how an update is derived from a grain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from builder.errors import error
+from builder.graph.declare import RecipeDecl
+from builder.graph.graph import Edge
+
+
+def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
+    """Refuse a grain of what is no input of the recipe, and a lookup outside of a row recipe.
+
+    Raises
+    ------
+    ConfigError
+        ``recipe-declaration``.
+    """
+    edges = tuple(edges)
+    grain = decl.grain
+    if grain.of is not None and not any(_is_of(edge, grain.of) for edge in edges):
+        raise error(
+            "recipe-declaration",
+            f"the grain of recipe '{decl.name}' names '{grain.of}', which is none of its inputs",
+            place=str(decl.place),
+            facts=[("inputs", ", ".join(e.parameter for e in edges) or "none")],
+            hint=f"name an input: b.{grain.kind}(…) takes the parameter whose rows it goes by",
+        )
+    for edge in edges:
+        if edge.on is not None and (grain.kind != "rows" or edge.shape != "one"):
+            raise error(
+                "recipe-declaration",
+                f"input '{edge.parameter}' of recipe '{decl.name}' is a b.lookup",
+                place=str(decl.place),
+                hint="b.lookup is for one table in a recipe with grain=b.rows(…); give the reference itself",
+            )
+
+
+def _is_of(edge: Edge, name: str) -> bool:
+    """Whether a grain's `name` means this input: its parameter, or the dataset that it reads."""
+    return name == edge.parameter or any(name in (n, n.partition("[")[0]) for n in edge.names)

@@ -1,0 +1,359 @@
+"""One chain: a random project, random edits, and after each rebuild the proof that it equals a build from nothing.
+
+A chain stops at the first broken law, so the edits that it lists are the shortest prefix that shows it; `shrink` takes away further
+edits. Kills are true to a kill -9 as the store sees it: from the n-th operation on, nothing reaches the disk any more.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from worlds import Site, edit, make_world
+
+from builder.execute.attempt import disk_crash
+from builder.project import Project
+from builder.project import open as open_project
+from builder.store import disk
+from builder.store.ledger import Ledger
+
+BAD = ("failed", "blocked")
+
+
+class BrokenLawError(AssertionError):
+    """A law does not hold; the text says which."""
+
+
+@dataclass
+class Chain:
+    """A chain under way."""
+
+    seed: int
+    folder: Path
+    skipped: frozenset[int] = frozenset()
+    said: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    finished: set[tuple[str, str]] = field(default_factory=set)
+    last_clean: Clean | None = None
+    last_state: Any = None
+
+    def play(self, length: int) -> None:
+        """Make the world, build it, edit it `length` times; each step is proven.
+
+        Raises
+        ------
+        BrokenLawError
+        """
+        self.root = self.folder / "project"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.root.mkdir(parents=True)
+        self.site = Site(self.root, make_world(random.Random(f"{self.seed}")))
+        self.site.world.write(self.root)
+        self.said.append("the first build")
+        self.step(random.Random(f"{self.seed} first"))
+        for number in range(length):
+            # A source of its own for each edit, so that leaving one out changes no other.
+            rng = random.Random(f"{self.seed} {number}")
+            if number in self.skipped:
+                continue
+            self.said.append(f"{number}: {edit(self.site, rng)}")
+            self.step(rng)
+
+    def count(self, what: str) -> None:
+        self.counts[what] = self.counts.get(what, 0) + 1
+
+    # -- one step ----------------------------------------------------------------------------------------------------
+
+    def step(self, rng: random.Random) -> None:
+        """Rebuild in one of the ways there are, and prove the result."""
+        self.disturb(rng)
+        way = rng.random()
+        if way < 0.22:
+            self.killed(rng, lambda: self.project().rebuild(inline=True))
+        elif way < 0.32:
+            self.some(rng)
+        self.rebuild()
+        if rng.random() < 0.15:
+            self.upkeep(rng)
+
+    def project(self) -> Project:
+        """The project opened anew, as a new process would."""
+        return open_project(self.root)
+
+    def disturb(self, rng: random.Random) -> None:
+        """Now and then someone changes or deletes a published file."""
+        files = self.published()
+        if files and rng.random() < 0.12:
+            path = self.root / "out" / rng.choice(sorted(files))
+            if rng.random() < 0.5:
+                path.unlink()
+                self.note(f"delete {path.relative_to(self.root)}")
+            else:
+                path.write_bytes(b"someone wrote here")
+                self.note(f"write into {path.relative_to(self.root)}")
+
+    def note(self, text: str) -> None:
+        self.said[-1] += f"; {text}"
+
+    def killed(self, rng: random.Random, work: Any) -> None:
+        """Do some work that is killed before one of its writes."""
+        number = int(rng.expovariate(1 / 40)) + 1
+        operations: list[str] = []
+
+        def stop(operation: str, path: Path) -> None:
+            operations.append(f"{operation} {path.name}")
+            if len(operations) >= number:
+                raise disk_crash(f"before write {number}")
+
+        disk.on_write = stop
+        try:
+            work()
+            self.note(f"a kill at write {number} that came too late")
+        except disk_crash:
+            self.count("kills")
+            self.note(f"killed before write {number} ({operations[number - 1]})")
+        finally:
+            disk.on_write = None
+
+    def some(self, rng: random.Random) -> None:
+        """Rebuild some targets only; they and what they need are as in a build from nothing."""
+        graph = self.graph = self.project().situation().graph
+        targets = list(graph.targets)
+        if not targets:
+            return
+        chosen = rng.sample(targets, min(len(targets), rng.randint(1, 3)))
+        self.note(f"rebuild {chosen}")
+        run = self.project().rebuild(chosen, inline=True)
+        needed = graph.upstream({graph.maker[t] for t in chosen})
+        reach = {t for s in needed for t in graph.steps[s].targets}
+        claim({t.name for t in run.targets} <= reach, f"{[t.name for t in run.targets]} ran, wanted was {sorted(reach)}")
+        self.equal(self.clean(chosen), reach)
+
+    def upkeep(self, rng: random.Random) -> None:
+        """gc or fsck, which may be killed; then nothing has to run."""
+        what = rng.choice(["gc", "gc", "fsck", "verify"])
+        self.note(what)
+        if what == "verify":
+            found = self.project().verify(inline=True)
+            bad = {t.name for t in self.run.targets if t.outcome in BAD}
+            wrong = [(n, d) for n, e, d in found.targets if not e and n not in bad]
+            claim(not wrong, f"verify found {wrong}")
+        elif what == "gc":
+            if rng.random() < 0.5:
+                self.killed(rng, lambda: self.project().gc(keep=1))
+            self.project().gc(keep=1)
+            claim(not self.project().gc(keep=1).paths, "gc found more after gc")
+            self.finished = set()
+        else:
+            problems = self.project().fsck().problems
+            claim(not problems, f"fsck found {problems}")
+        self.again("after " + what)
+        self.check_out(self.clean(None))
+
+    # -- the proof ---------------------------------------------------------------------------------------------------
+
+    def rebuild(self) -> None:
+        """Rebuild all, and prove every law on the result."""
+        plan = self.project().plan().plan
+        graph = self.graph = plan.situation.graph
+        planned = {t for s in plan.steps for t in graph.steps[s].targets}
+        run = self.run = self.project().rebuild(inline=True)
+        self.count("rebuilds")
+        touched = {t.name for t in run.targets}
+        claim(touched <= planned, f"{sorted(touched - planned)} ran, which the plan did not name")
+        self.not_again(run)
+        clean = self.clean(None)
+        self.equal(clean, set(graph.targets))
+        self.check_out(clean)
+        self.again("at once")
+
+    def not_again(self, run: Any) -> None:
+        """What was finished once under a key, and is still in the store, is never run again."""
+        currents = self.currents(self.root / ".builder")
+        impure = {r.name for r in self.site.world.recipes.values() if not r.is_pure}
+        for target in run.targets:
+            self.count(target.outcome)
+            key = currents[target.name][1] if target.name in currents else ""
+            if target.outcome in ("built", "unchanged") and base_of(target.name) not in impure:
+                claim((target.name, key) not in self.finished, f"{target.name} ran again under a key that was built")
+        bad = {t.name for t in run.targets if t.outcome in BAD}
+        self.finished |= {(n, key) for n, (_, key) in currents.items() if n not in bad}
+
+    def clean(self, targets: list[str] | None) -> Clean:
+        """A build of the present project in an empty store; the last one where nothing changed since."""
+        here = self.folder / "clean"
+        state = (targets, {n: (self.root / n).read_bytes() for n in ("builder.toml", *files_of(self.root, "recipes", "data", "schemas"))})
+        if self.last_clean is not None and self.last_state == state:
+            return self.last_clean
+        shutil.rmtree(here, ignore_errors=True)
+        config = replace(self.project().config, store=here / "store", out=here / "out")
+        run = Project(config).rebuild(targets, inline=True)
+        self.count("builds from nothing")
+        self.last_clean, self.last_state = Clean(run, self.currents(here / "store"), here), state
+        return self.last_clean
+
+    def currents(self, store: Path) -> dict[str, tuple[str, str]]:
+        """Digest and key of all that is built."""
+        ledger = Ledger.open(store)
+        found = {c.name: (str(c.digest), str(c.key)) for c in ledger.currents().values()}
+        ledger.close()
+        return found
+
+    def equal(self, clean: Clean, targets: set[str]) -> None:
+        """Targets fail here where they fail from nothing, and else have the same digest under the same key."""
+        status = self.project().status()
+        states = {t.name: t.state.value for t in status.targets}
+        impure = {r.name for r in self.site.world.recipes.values() if not r.is_pure}
+        here = self.currents(self.root / ".builder")
+        for name in sorted(targets):
+            outcome = clean.outcomes[name]
+            if outcome in BAD:
+                claim(states[name] in BAD, f"{name} is {states[name]} and {outcome} from nothing")
+            else:
+                tainted = base_of(name) in impure or states[name] in ("stale", "pending") and self.is_behind(name, impure)
+                claim(states[name] == "fresh" or tainted, f"{name} is {states[name]} after a rebuild and {outcome} from nothing")
+                claim(here[name] == clean.currents[name], f"{name} is {here[name]}, from nothing {clean.currents[name]}")
+        if targets >= set(states):
+            names = {n for n in here if n in states or n in self.graph.sources}
+            claim(set(here) == names, f"{sorted(set(here) - names)} are still current")
+            failed = {n for n, o in clean.outcomes.items() if o == "failed"}
+            run_failed = {t.name for t in self.run.targets if t.outcome == "failed"}
+            claim(run_failed == failed, f"failed {sorted(run_failed)}, from nothing {sorted(failed)}")
+
+    def is_behind(self, name: str, impure: set[str]) -> bool:
+        """Whether a target reads, however far up, what runs on every rebuild."""
+        graph = self.graph
+        return any(graph.steps[s].recipe in impure for s in graph.upstream({graph.maker[name]}))
+
+    def again(self, when: str) -> None:
+        """A rebuild with no edit before it runs nothing; failures alone are tried again."""
+        run = self.project().rebuild(inline=True)
+        bad = {t.name for t in self.run.targets if t.outcome in BAD}
+        impure = {r.name for r in self.site.world.recipes.values() if not r.is_pure}
+        ran = {t.name for t in run.targets if t.name not in bad and base_of(t.name) not in impure}
+        claim(not ran, f"{sorted(ran)} ran {when}")
+        has_bad_source = any(s.outcome == "failed" for s in run.sources)
+        if not run.targets and not has_bad_source:
+            claim(run.outcome == "nothing", f"{run.outcome} {when}, and nothing ran")
+        claim(not run.published, f"{run.published} were published {when}")
+        claim(not run.retired, f"{run.retired} left {when}")
+
+    # -- out/ --------------------------------------------------------------------------------------------------------
+
+    def published(self) -> set[str]:
+        return files_of(self.root / "out")
+
+    def check_out(self, clean: Clean) -> None:
+        """``out/`` has what a build from nothing publishes; besides, only old outputs of targets that fail now."""
+        here, there = self.published(), files_of(clean.folder / "out")
+        claim(there <= here, f"out/ lacks {sorted(there - here)}")
+        bad = {n for n, o in clean.outcomes.items() if o in BAD}
+        ledger = Ledger.open(self.root / ".builder")
+        standing = {path: name for name, (_, path, _) in ledger.published().items()}
+        ledger.close()
+        for path in sorted(here - there):
+            owner = next((n for p, n in standing.items() if path == p or path.startswith(p + "/")), None)
+            claim(owner in bad, f"out/ has {path} of {owner}")
+        for path in sorted(there):
+            claim(same_content(self.root / "out" / path, clean.folder / "out" / path), f"out/{path} differs")
+
+
+@dataclass
+class Clean:
+    """A build from nothing."""
+
+    run: Any
+    currents: dict[str, tuple[str, str]]
+    folder: Path
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return {t.name: t.outcome for t in self.run.targets}
+
+
+def claim(holds: bool, otherwise: str) -> None:
+    """Nothing, where the law holds."""
+    if not holds:
+        raise BrokenLawError(otherwise)
+
+
+def base_of(name: str) -> str:
+    """The recipe of a target."""
+    return name.partition("[")[0].partition(".")[0]
+
+
+def files_of(folder: Path, *within: str) -> set[str]:
+    """Paths of all files in a folder, or in some of its folders."""
+    found = (p for top in within or (".",) for p in (folder / top).rglob("*"))
+    return {p.relative_to(folder).as_posix() for p in found if p.is_file()}
+
+
+def same_content(one: Path, other: Path) -> bool:
+    if one.read_bytes() == other.read_bytes():
+        return True
+    return one.suffix == ".parquet" and pq.ParquetFile(one).read().equals(pq.ParquetFile(other).read())
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A chain that broke a law."""
+
+    seed: int
+    length: int
+    skipped: frozenset[int]
+    law: str
+    edits: tuple[str, ...]
+    trace: str
+
+    def __str__(self) -> str:
+        skipped = f" --skip {','.join(map(str, sorted(self.skipped)))}" if self.skipped else ""
+        lines = [f"  {e}" for e in self.edits]
+        replay = f"replay: python benchmarks/chains.py --seed {self.seed} --length {self.length}{skipped}"
+        return "\n".join([self.law, *lines, replay])
+
+
+def run_chain(
+    seed: int, length: int, folder: Path, skipped: frozenset[int] = frozenset(), counts: dict[str, int] | None = None
+) -> Failure | None:
+    """The failure of one chain; None where every law held."""
+    chain = Chain(seed, folder, skipped, counts={} if counts is None else counts)
+    try:
+        chain.play(length)
+    except Exception as caught:
+        is_law = isinstance(caught, BrokenLawError)
+        law = str(caught) if is_law else f"{type(caught).__name__}: {caught}"
+        done = max((int(s.split(":")[0]) + 1 for s in chain.said if s[0].isdigit()), default=0)
+        skipped = frozenset(s for s in skipped if s < done)
+        return Failure(seed, done, skipped, law, tuple(chain.said), "" if is_law else traceback.format_exc())
+    finally:
+        disk.on_write = None
+        shutil.rmtree(folder, ignore_errors=True)
+    return None
+
+
+def shrink(failure: Failure, folder: Path) -> Failure:
+    """The failure with every edit left out that it does not need."""
+    for number in range(failure.length - 1, -1, -1):
+        if number in failure.skipped or number >= failure.length:
+            continue
+        smaller = run_chain(failure.seed, failure.length, folder, failure.skipped | {number})
+        if smaller is not None:
+            failure = smaller
+    return failure
+
+
+@contextmanager
+def not_durable() -> Iterator[None]:
+    """No flushing to the disk meanwhile: these kills are of the process, not of the machine."""
+    before, disk.durable = disk.durable, False
+    try:
+        yield
+    finally:
+        disk.durable = before
