@@ -1,17 +1,16 @@
 """The schedule: when each step of a plan would start and end, and what bounds the whole. Pure.
 
-Decides with predicted seconds: what a step took last, else the median of its recipe, else of the project. A
-discrete-event simulation gives the finish: the ready step with the longest way to the end goes first, on a free slot,
-where its lanes have room.
+Decides nothing about the order: the executor's own policy is simulated on predicted times.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 
+from builder.compile.policy import Job, Place, Rank, by_depth
+from builder.compile.predict import History, Measured
+from builder.compile.simulate import simulate
 from builder.graph.graph import Graph
 from builder.plan.plan import Plan
 from builder.plan.verdict import Action
@@ -49,54 +48,102 @@ class Schedule:
     bottleneck: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The intakes and steps of a plan as jobs, with who waits for whom; ``is_known`` where all times are predicted."""
+
+    jobs: tuple[Job, ...]
+    readers: Mapping[str, list[str]]
+    waits: Mapping[str, int]
+    predicted_s: Mapping[str, float | None]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether every job's time is predicted."""
+        return all(s is not None for s in self.predicted_s.values())
+
+
 def predictions(plan: Plan, history_s: Mapping[str, float]) -> dict[str, float | None]:
     """Predicted seconds of each intake and step of a plan; None where nothing was ever measured."""
     graph = plan.situation.graph
-    by_recipe: dict[str, list[float]] = {}
-    for name, seconds in history_s.items():
-        base = graph.steps[name].recipe if name in graph.steps else name.partition("[")[0]
-        by_recipe.setdefault(base, []).append(seconds)
-    typical = median(history_s.values()) if history_s else None
-
-    def predict(name: str, base: str, action: Action) -> float | None:
-        if action is Action.RESTORE:
-            return RESTORE_S
-        if name in history_s:
-            return history_s[name]
-        return median(by_recipe[base]) if base in by_recipe else typical
-
-    found = {n: predict(n, graph.sources[n].base, plan.sources[n].action) for n in plan.intakes}
-    return found | {n: predict(n, graph.steps[n].recipe, plan.verdicts[n].action) for n in plan.steps}
+    recipe_of = {n: s.recipe for n, s in graph.steps.items()} | {n: s.base for n, s in graph.sources.items()}
+    predictor = History({n: Measured(s) for n, s in history_s.items()}, recipe_of).predictor()
+    found: dict[str, float | None] = {}
+    for name in (*plan.intakes, *plan.steps):
+        action = plan.sources[name].action if name in graph.sources else plan.verdicts[name].action
+        found[name] = RESTORE_S if action is Action.RESTORE else predictor.predict(name, recipe_of[name])
+    return found
 
 
-def make_schedule(plan: Plan, history_s: Mapping[str, float], lanes: Mapping[str, int], workers: int) -> Schedule:
-    """The schedule of a plan on this many workers."""
+def make_network(plan: Plan, predicted_s: Mapping[str, float | None], first: frozenset[str] = frozenset()) -> Network:
+    """The jobs of a plan, each with the longest predicted way to the end; an unknown time counts as a second."""
     graph = plan.situation.graph
-    predicted = predictions(plan, history_s)
-    names = list(predicted)
+    names = list(predicted_s)
     readers, waits = _edges(graph, names)
-    depth: dict[str, float] = {}
+    depth_s: dict[str, float] = {}
     for name in reversed(names):
-        below = max((depth[r] for r in readers[name]), default=0.0)
-        depth[name] = below + (predicted[name] or 0.0)
-    times = _simulate(graph, names, predicted, readers, waits, depth, lanes, workers)
-    is_known = all(predicted[n] is not None for n in names)
+        below_s = max((depth_s[r] for r in readers[name]), default=0.0)
+        depth_s[name] = below_s + _seconds(predicted_s[name])
+    jobs = tuple(
+        _job(graph, name, order, _seconds(predicted_s[name]), depth_s[name], name in first)
+        for order, name in enumerate(names)
+    )
+    return Network(jobs, readers, waits, predicted_s)
+
+
+def _seconds(predicted_s: float | None) -> float:
+    return 1.0 if predicted_s is None else predicted_s
+
+
+def _job(graph: Graph, name: str, order: int, predicted_s: float, depth_s: float, is_first: bool) -> Job:
+    """A step, or an intake, as the policy sees it."""
+    step = graph.steps.get(name)
+    if step is None:
+        return Job(name, order, predicted_s, depth_s, is_first)
+    return Job(
+        name,
+        order,
+        predicted_s,
+        depth_s,
+        is_first,
+        step.priority,
+        step.lanes,
+        step.slots,
+        step.memory_bytes,
+        frozenset(step.needs),
+    )
+
+
+def make_schedule(
+    plan: Plan,
+    history_s: Mapping[str, float],
+    lanes: Mapping[str, int],
+    workers: int,
+    first: frozenset[str] = frozenset(),
+    rank: Callable[[Job], Rank] = by_depth,
+) -> Schedule:
+    """The schedule of a plan on this many workers, which are taken to have every ability that a step needs."""
+    graph = plan.situation.graph
+    network = make_network(plan, predictions(plan, history_s), first)
+    abilities = frozenset(n for job in network.jobs for n in job.needs)
+    places = [Place(str(number), 0, abilities) for number in range(workers)]
+    times = simulate(network.jobs, network.readers, network.waits, lanes, places, rank)
     slots = tuple(
         Slot(
-            n,
-            "intake" if n in graph.sources else "target",
-            (plan.sources[n] if n in graph.sources else plan.verdicts[n]).action.value,
-            graph.steps[n].lanes if n in graph.steps else (),
-            predicted[n],
-            round(depth[n], 4),
-            times[n][0] if is_known else None,
-            times[n][1] if is_known else None,
+            job.name,
+            "target" if job.name in graph.steps else "intake",
+            (plan.verdicts[job.name] if job.name in graph.steps else plan.sources[job.name]).action.value,
+            job.lanes,
+            network.predicted_s[job.name],
+            round(job.depth_s, 4),
+            round(times[job.name].start_s, 4) if network.is_known else None,
+            round(times[job.name].finish_s, 4) if network.is_known else None,
         )
-        for n in sorted(names, key=lambda n: (times[n][0], times[n][2]))
+        for job in sorted(network.jobs, key=lambda job: times[job.name].order)
     )
-    if not is_known:
+    if not network.is_known:
         return Schedule(slots, workers, None)
-    return _bounded(graph, slots, workers, lanes, max(depth.values(), default=0.0))
+    return _bounded(network, slots, workers, lanes)
 
 
 def _edges(graph: Graph, names: list[str]) -> tuple[dict[str, list[str]], dict[str, int]]:
@@ -112,67 +159,20 @@ def _edges(graph: Graph, names: list[str]) -> tuple[dict[str, list[str]], dict[s
     return readers, waits
 
 
-def _simulate(
-    graph: Graph,
-    names: list[str],
-    predicted: Mapping[str, float | None],
-    readers: Mapping[str, list[str]],
-    waits: dict[str, int],
-    depth: Mapping[str, float],
-    lanes: Mapping[str, int],
-    workers: int,
-) -> dict[str, tuple[float, float, int]]:
-    """(start, finish, order) of each step under the executor's rule."""
-    room = dict(lanes)
-    free, now = workers, 0.0
-    ready = [(-depth[n], i, n) for i, n in enumerate(names) if waits[n] == 0]
-    heapq.heapify(ready)
-    order = {n: i for i, n in enumerate(names)}
-    running: list[tuple[float, int, str]] = []
-    times: dict[str, tuple[float, float, int]] = {}
-    while ready or running:
-        parked = []
-        while ready and free:
-            item = heapq.heappop(ready)
-            taken = graph.steps[item[2]].lanes if item[2] in graph.steps else ()
-            if any(room[lane] < count for lane, count in taken):
-                parked.append(item)
-                continue
-            for lane, count in taken:
-                room[lane] -= count
-            free -= 1
-            finish = now + (predicted[item[2]] or 0.0)
-            times[item[2]] = (round(now, 4), round(finish, 4), len(times))
-            heapq.heappush(running, (finish, item[1], item[2]))
-        for item in parked:
-            heapq.heappush(ready, item)
-        now, _, name = heapq.heappop(running)
-        free += 1
-        for lane, count in graph.steps[name].lanes if name in graph.steps else ():
-            room[lane] += count
-        for reader in readers[name]:
-            waits[reader] -= 1
-            if waits[reader] == 0:
-                heapq.heappush(ready, (-depth[reader], order[reader], reader))
-    return times
-
-
-def _bounded(
-    graph: Graph, slots: tuple[Slot, ...], workers: int, lanes: Mapping[str, int], longest_s: float
-) -> Schedule:
+def _bounded(network: Network, slots: tuple[Slot, ...], workers: int, lanes: Mapping[str, int]) -> Schedule:
     """The schedule with its lower bounds and the one that binds."""
-    work_s = sum(s.predicted_s or 0.0 for s in slots) / workers
-    lane_s = {
-        lane: sum((s.predicted_s or 0.0) * dict(s.lanes).get(lane, 0) for s in slots) / capacity
-        for lane, capacity in lanes.items()
-    }
+    longest_s = max((job.depth_s for job in network.jobs), default=0.0)
+    work_s = sum(job.predicted_s * min(job.slots, workers) for job in network.jobs) / workers
+    lane_s = dict.fromkeys(lanes, 0.0)
+    for job in network.jobs:
+        for lane, count in job.lanes:
+            lane_s[lane] += job.predicted_s * count / lanes[lane]
     bounds = {"critical path": longest_s, "work": work_s} | {f"lane {n}": s for n, s in lane_s.items()}
     bottleneck = max(bounds, key=lambda n: bounds[n]) if slots else ""
-    finish_s = max((s.finish_s or 0.0 for s in slots), default=0.0)
     return Schedule(
         slots,
         workers,
-        round(finish_s, 4),
+        max((s.finish_s or 0.0 for s in slots), default=0.0),
         round(longest_s, 4),
         round(work_s, 4),
         {n: round(s, 4) for n, s in lane_s.items()},
