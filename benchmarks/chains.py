@@ -18,13 +18,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "property"))
 
-from laws import not_durable, run_chain, shrink
+from laws import at_small_scale, run_chain, shrink
 
 
 def one(seed: int, length: int, skipped: frozenset[int] = frozenset(), shrinks: bool = True) -> tuple[str, dict[str, int]]:
     """What a chain broke, as text (empty where nothing), and what happened in it."""
     counts: dict[str, int] = {}
-    with tempfile.TemporaryDirectory(prefix="chain-") as folder, not_durable():
+    with tempfile.TemporaryDirectory(prefix="chain-") as folder, at_small_scale():
         failure = run_chain(seed, length, Path(folder) / "c", skipped, counts)
         if failure is None:
             return "", counts

@@ -2,9 +2,9 @@
 
     python benchmarks/reference_dag.py SIZE DIR [SEED]
 
-SIZE is 106, 1245 or 5200 in the project's tables; any works. The same size and seed give the same graph everywhere: dependencies
-per task are log-normal (median 4, at most 50), mostly on the layer before, near in a position of their own, so that a changed
-source reaches a part of the graph only. Task types are uneven in size as well.
+SIZE is 106, 1245 or 5200 in the project's tables; any works. The same size and seed give the same graph everywhere:
+dependencies per task are log-normal (median 4, at most 50), mostly on the layer before, near in a position of their
+own, so that a changed source reaches a part of the graph only. Task types are uneven in size as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import random
 import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from statistics import mean, median
 
@@ -108,7 +109,7 @@ def make_dag(size: int, seed: int = SEED) -> Dag:
         tasks.append(task)
         layers[layer].append((position, task.target))
         if number + 1 == size or kinds[number + 1] * LAYERS // types != layer:
-            layers[layer].sort(key=lambda place: (place[0], _order(place[1])))
+            layers[layer].sort(key=_by_position)
     _read_every_source(sources, tasks)
     return Dag([name for _, name in sources], tasks, _figures([name for _, name in sources], tasks))
 
@@ -134,12 +135,13 @@ def _needs(
         needs |= set(near(layers[layer - 1], from_before)) if from_before else set()
         rest = wanted - len(needs)
         if rest > 0:
-            is_early = layer < 3
-            pool = sorted(sum(map(list, layers[:layer]), []), key=lambda p: (p[0], _order(p[1]))) if is_early else (
-                layers[chance.randrange(layer)]
-            )  # fmt: skip
-            needs |= set(near(pool, rest))
+            before = chain.from_iterable(layers[:layer]) if layer < 3 else layers[chance.randrange(layer)]
+            needs |= set(near(sorted(before, key=_by_position), rest))
     return needs or set(near(sources, 1))
+
+
+def _by_position(place: Place) -> tuple[float, tuple[bool, str]]:
+    return place[0], _order(place[1])
 
 
 def _order(name: str) -> tuple[bool, str]:
@@ -193,7 +195,7 @@ def probe_source(dag: Dag) -> str:
 
 
 def write_project(dag: Dag, folder: Path, seed: int = SEED) -> Path:
-    """The folder, after a project of this graph was written there: builder.toml, recipes, dag.json and 1 KB per source."""
+    """The folder, after a project of this graph was written there, with 1 KB per source."""
     chance = random.Random(seed)
     kinds: dict[str, dict[str, list[str]]] = {}
     for task in dag.tasks:

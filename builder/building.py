@@ -59,10 +59,11 @@ def rebuild(
         try:
             situation = project.situation(progress)
             recall = Recall(ledger)
-            wanted = project.selected(situation, targets)
-            made = make_plan(situation, recall, wanted, is_forced=all)
             if plan is not None:
                 _check_plan(plan, situation, recall)
+            saved = plan or {}
+            wanted = project.selected(situation, targets or saved.get("targets"))
+            made = make_plan(situation, recall, wanted, is_forced=all or bool(saved.get("all")))
             if sources_only:
                 made = _only_sources(made)
             build = _Build(project, situation, recall, made, is_partial=wanted is not None or sources_only)
@@ -130,6 +131,7 @@ class _Build:
         )
         graph = self.situation.graph
         try:
+            publisher.sweep()
             publisher.withdraw([*retired, *stray])
             forgotten = [n for n in self.recall.failures if n not in graph.steps and n not in graph.sources]
             if retired or forgotten:
@@ -138,6 +140,7 @@ class _Build:
                 driver.execute()
             # What failed or proved fresh keeps its old output: files of it changed in out/ are mended as well.
             publisher.publish_all([*due, *(t for s in self.plan.steps for t in graph.steps[s].targets)])
+            publisher.sweep()
         except BuilderError:
             with suppress(BuilderError):  # the store that failed the run may fail this note of it too
                 committer.end_run(number, time.time(), "failed", {}, False)
@@ -183,9 +186,7 @@ class _Build:
             run_name(last), "nothing", time.perf_counter() - began, fresh=fresh, project=self.project.config.name
         )
 
-    def _report(
-        self, driver: Driver, number: int, began: float, retired: tuple[str, ...], publisher: Publisher
-    ) -> Run:
+    def _report(self, driver: Driver, number: int, began: float, retired: tuple[str, ...], publisher: Publisher) -> Run:
         """What the run did, with the outcome of the whole."""
         has_failed = bool(driver.failed or publisher.problems)
         has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.targets)
@@ -242,14 +243,19 @@ def _check_plan(saved: Mapping[str, Any], situation: Situation, recall: Recall) 
     """Refuse a saved plan that was made from another situation."""
     from builder.project import situation_token
 
+    place = str(saved.get("file", "plan="))
     if saved.get("format") != 1 or "situation" not in saved:
         raise error(
-            "config", "the plan file was not written by builder plan --out", hint="make it with builder plan --out FILE"
+            "config",
+            f"the plan '{place}' was not written by builder plan --out",
+            place=place,
+            hint="make it with builder plan --out FILE",
         )
     if saved["situation"] != situation_token(situation, recall):
         raise error(
             "plan-moved",
             "sources, recipes or the store changed since this plan was made",
+            place=place,
             hint="look at builder plan again, and save it anew",
         )
 

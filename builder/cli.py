@@ -245,7 +245,7 @@ def _saved_plan(file: str | None) -> Any:
             facts=[("reason", str(cause))],
             hint="make it with builder plan --out FILE",
         ) from cause
-    return value if isinstance(value, dict) else {}
+    return (value if isinstance(value, dict) else {}) | {"file": file}
 
 
 @command("explain")

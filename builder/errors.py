@@ -65,8 +65,7 @@ class BuilderError(Exception):
 
     def render(self) -> str:
         """The error as text: a headline, aligned facts, the hint last."""
-        texts = [self.message, *(text for _, text in self.facts)]
-        is_named = self.target is None or any(self.target in text for text in texts)
+        is_named = self.target is None or f"'{self.target}'" in self.message or self.target in dict(self.facts).values()
         rows = [] if is_named else [("of", str(self.target))]
         rows += [("at", self.place)] if self.place else []
         rows += [*self.facts]

@@ -10,12 +10,13 @@ Decides what a legal name is and how a value is written in one. Never touches a 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from urllib.parse import quote, unquote
 
 from builder.digests import Scalar, digest_of
-from builder.errors import error
+from builder.errors import BuilderError, error
 
 Params = tuple[tuple[str, Scalar], ...]
 
@@ -128,7 +129,9 @@ def parse_reference(text: str, place: str | None = None) -> Reference:
     if not bracket:
         return Reference(base)
     if not inside.endswith("]"):
-        raise error("recipe-declaration", f"reference {text!r} lacks its closing ]", place=place)
+        raise error(
+            "recipe-declaration", f"reference {text!r} lacks its closing ]", place=place, hint="close the brackets"
+        )
     fixed: list[tuple[str, str]] = []
     rest = False
     for item in inside[:-1].split(","):
@@ -145,6 +148,30 @@ def parse_reference(text: str, place: str | None = None) -> Reference:
                 hint="write name[key=value,…], name[*] or name[key=value,*]",
             )
     return Reference(base, tuple(fixed), rest, True)
+
+
+def names_meant(text: str, known: Iterable[str]) -> list[str]:
+    """The full names among `known` that a written name means: itself, or the members that agree with its brackets.
+
+    Parameters may stand in any order, and fewer than all mean several members; the order of `known` stays.
+
+    >>> names_meant("f[year=1,state=CA]", ["f[state=CA,year=1]", "f[state=WA,year=1]"])
+    ['f[state=CA,year=1]']
+    """
+    names = list(known)
+    if text in names:
+        return [text]
+    try:
+        wanted = parse_reference(text)
+    except BuilderError:
+        return []
+    pairs = {(k, value_from_text(v)) for k, v in wanted.fixed}
+    found = []
+    for name in names:
+        base, bracket, _ = name.partition("[")
+        if base == wanted.base and bracket:
+            found += [name] if pairs <= {(k, value_from_text(v)) for k, v in parse_reference(name).fixed} else []
+    return found
 
 
 def value_from_text(text: str) -> str:
@@ -165,3 +192,12 @@ def path_segment(text: str) -> str:
         return encoded
     # No other segment holds a "!", so that no text shares the segment of a longer one.
     return encoded[: MAX_NAME_BYTES - 17] + "!" + digest_of("path", text)[:16]
+
+
+def file_segments(name: str) -> list[str]:
+    """The segments of a file's own relative name, as they are; never ``.`` or ``..``, so that none leads elsewhere.
+
+    >>> file_segments("css/ä b.css"), file_segments("../x")
+    (['css', 'ä b.css'], ['%2E%2E', 'x'])
+    """
+    return [path_segment(s) if s in ("", ".", "..") or "\0" in s else s for s in name.split("/")]

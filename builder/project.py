@@ -89,7 +89,7 @@ class Project:
     def _publish_list(self, situation: Situation) -> list[str]:
         """The targets that the project's own list publishes."""
         publish = self.config.publish
-        return [] if isinstance(publish, str) else select(situation.graph, publish, self.config.sets)
+        return [] if isinstance(publish, str) else select(situation.graph, publish, self.config.sets, is_listed=True)
 
     def _retired(self, recall: Recall, situation: Situation) -> list[str]:
         """Targets and sources that were built and are no longer part of the project."""
@@ -102,8 +102,10 @@ class Project:
         """What a rebuild would do, in order."""
         situation = self.situation()
         recall = Recall(self.ledger())
-        plan = make_plan(situation, recall, self.selected(situation, targets), is_forced=all)
-        report = PlanReport(plan, self.schedule(plan, recall, workers), situation_token(situation, recall))
+        wanted = self.selected(situation, targets)
+        plan = make_plan(situation, recall, wanted, is_forced=all)
+        schedule = self.schedule(plan, recall, workers)
+        report = PlanReport(plan, schedule, situation_token(situation, recall), wanted and tuple(wanted))
         recall.ledger.close()
         return report
 
@@ -121,7 +123,9 @@ class Project:
         recall = Recall(self.ledger())
         names = select(situation.graph, [target], self.config.sets)
         if not names:
-            raise error("unknown-target", f"'{target}' is no target", hint="builder status lists all")
+            what = "a source" if target in situation.graph.sources else "no target"
+            hint = f"builder status tells how it stands; builder status {target}+ what reads it"
+            raise error("unknown-target", f"'{target}' is {what}", place=target, hint=hint)
         found = explain(make_plan(situation, recall), recall, names[0])
         recall.ledger.close()
         return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError, error
-from builder.names import path_segment
+from builder.names import file_segments, names_meant, parse_reference, path_segment
 from builder.sizes import bytes_text, count_text, seconds_text
 from builder.store.ledger import Ledger, run_name, run_number
 from builder.store.manifest import Manifest
@@ -31,9 +31,15 @@ def load(project: Project, target: str, run: str | None) -> Any:
     numbers = {n: _manifest_number(ledger, n, run) for n in names}
     manifests = {n: ledger.manifest(number) for n, number in numbers.items()}
     ledger.close()
-    if names == [target]:
-        return value_of(project, target, manifests[target])
+    if len(names) == 1 and _is_one(target, names[0]):
+        return value_of(project, names[0], manifests[names[0]])
     return LazyMapping({n: _loader(project, n, m) for n, m in manifests.items()})
+
+
+def _is_one(target: str, name: str) -> bool:
+    """Whether a written name means this one dataset, not a family that has one member at present."""
+    written = parse_reference(target)
+    return not written.rest and len(written.fixed) == len(parse_reference(name).fixed)
 
 
 def _loader(project: Project, name: str, manifest: Manifest) -> Any:
@@ -59,7 +65,7 @@ def _linked(project: Project, manifest: Manifest) -> dict[str, Path]:
     folder = project.config.store / "views" / manifest.digest[:40]
     found = {}
     for part in manifest.parts:
-        path = folder.joinpath(*(path_segment(s) for s in part.name.split("/")))
+        path = folder.joinpath(*file_segments(part.name))
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             path.unlink(missing_ok=True)
@@ -77,27 +83,32 @@ def _run_of(ledger: Ledger, run: str) -> int:
         return named
     number = ledger.complete_run()
     if number is None:
-        raise error("unknown-target", "there was no complete build yet", hint="builder rebuild until all is fresh")
+        raise error("unknown-target", "there was no complete build yet", place=run, hint="builder rebuild until all is fresh")
     return number
 
 
 def _names(ledger: Ledger, target: str, run: str | None) -> list[str]:
     """The target itself, or the members of the family it names."""
     known = list(ledger.currents()) if run is None else ledger.names_at(_run_of(ledger, run))
-    if target in known:
-        return [target]
-    members = sorted(n for n in known if n.partition("[")[0] == target.removesuffix("[*]") and "[" in n)
-    if members:
-        return members
+    found = names_meant(target, sorted(known))
+    if found:
+        return found
     import difflib
 
     near = difflib.get_close_matches(target, known, n=3, cutoff=0.5)
     raise error(
         "unknown-target",
         f"'{target}' was not built" + (f" by run {run}" if run else ""),
+        place=target,
         facts=[("nearest", ", ".join(near))] if near else [],
         hint="builder status lists all; builder rebuild builds them",
     )
+
+
+def _known_name(ledger: Ledger, target: str) -> str:
+    """A written name as the ledger knows it: parameters in their order; as written where it means no one dataset."""
+    found = names_meant(target, ledger.currents()) if "[" in target else []
+    return found[0] if len(found) == 1 else target
 
 
 def _manifest_number(ledger: Ledger, name: str, run: str | None) -> int:
@@ -121,13 +132,15 @@ def published(project: Project, target: str) -> Path:
     ledger = project.ledger()
     standing = ledger.published()
     ledger.close()
-    if target in standing:
-        return project.config.out / standing[target][1]
+    found = names_meant(target, standing)
+    if len(found) == 1 and _is_one(target, found[0]):
+        return project.config.out / standing[found[0]][1]
     if any(n.partition("[")[0] == target for n in standing):
         return project.config.out / path_segment(target)
     raise error(
         "unknown-target",
         f"'{target}' is not published",
+        place=target,
         hint="publish= in builder.toml or in the recipe says what is; project.load reads any target",
     )
 
@@ -289,6 +302,7 @@ def _value(value: Any) -> str:
 def diff(project: Project, target: str, old: str | None, new: str | None) -> Diff:
     """What differs between two versions of a target: two runs', or a run's and the present, or the last two."""
     ledger = project.ledger()
+    target = _known_name(ledger, target)
     before, after = _two_versions(ledger, target, old, new)
     manifests = [ledger.manifest(m) if m is not None else None for _, m in (before, after)]
     ledger.close()
@@ -334,7 +348,10 @@ def _digest(ledger: Ledger, version: tuple[int, int | None]) -> str | None:
 
 def _unknown(target: str) -> BuilderError:
     return error(
-        "unknown-target", f"'{target}' was never built", hint="builder status lists all; builder rebuild builds them"
+        "unknown-target",
+        f"'{target}' was never built",
+        place=target,
+        hint="builder status lists all; builder rebuild builds them",
     )
 
 
@@ -375,6 +392,7 @@ def history(project: Project, target: str | None) -> History:
     ledger = project.ledger()
     runs = ledger.runs()
     if target is not None:
+        target = _known_name(ledger, target)
         touched = {run for run, _ in ledger.versions(target)}
         if not touched:
             raise _unknown(target)
@@ -404,11 +422,12 @@ def log(project: Project, target: str) -> str:
         ``unknown-target`` where it never ran.
     """
     ledger = project.ledger()
+    target = _known_name(ledger, target)
     step = re.sub(r"\.[\w-]+(?=\[|$)", "", target)
     rows = ledger.logs(target) or ledger.logs(step)
     ledger.close()
     if not rows:
-        raise error("unknown-target", f"'{target}' never ran", hint="builder status lists all")
+        raise error("unknown-target", f"'{target}' never ran", place=target, hint="builder status lists all")
     run, number, outcome, path = rows[-1]
     head = f"{step} · {run_name(run)} · attempt {number} · {outcome}\n"
     try:

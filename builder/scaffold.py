@@ -70,6 +70,7 @@ def init(folder: str | Path, example: str | None = None) -> Path:
             raise error(
                 "config",
                 f"there is no example '{example}'",
+                place=example,
                 facts=[("examples", ", ".join(known) or "none")],
                 hint="name one of these",
             )

@@ -42,13 +42,13 @@ def parse_bytes(text: str | int, what: str, place: str | None = None) -> int:
 
 
 def bytes_text(size: int) -> str:
-    """A size for people: ``812 B``, ``4.2 kB``, ``1.1 GB``."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 999.5 or unit == "GB":
-            return f"{value:.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
-        value /= 1000
-    raise AssertionError
+    """A size for people: ``812 B``, ``4.2 kB``, ``1.1 GB``, ``10.0 TB``."""
+    value, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:,.0f} {unit}" if unit == "B" or value >= 99.5 else f"{value:.1f} {unit}"
 
 
 def seconds_text(seconds: float) -> str:

@@ -70,6 +70,7 @@ def accept(project: Project, name: str) -> Accepted:
             raise error(
                 "unknown-target",
                 f"'{name}' is no source that is a table",
+                place=name,
                 facts=[("sources", known)],
                 hint="name one of the sources",
             )
@@ -186,7 +187,7 @@ def gc(project: Project, keep: int, dry_run: bool) -> Removed:
     from builder.store.gc import collect
 
     if keep < 1:
-        raise error("config", f"--keep is {keep}", hint="keep at least the present version: --keep 1")
+        raise error("config", f"--keep is {keep}", place="--keep", hint="keep at least the present version: --keep 1")
     store = project.config.store
     with locked(store):
         ledger = Ledger.open(store, create=True)
@@ -234,7 +235,8 @@ def fsck(project: Project, repair: bool, **options: Any) -> Checked:
         ledger = Ledger.open(store)
         for (answer,) in ledger.rows("PRAGMA quick_check"):
             if answer != "ok":
-                raise error("store-damaged", "the store's ledger cannot be read", place=str(store / FILE), hint="")
+                raise error("store-damaged", "the store's ledger cannot be read", place=str(store / FILE),
+                            hint="builder fsck --repair")
         ledger.currents(), ledger.runs(), list(ledger.part_paths())
     except BuilderError as cause:
         if cause.code != "store-damaged":

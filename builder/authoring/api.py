@@ -37,16 +37,20 @@ def _place() -> Place:
     return Place(file, frame.f_lineno)
 
 
-def _texts(value: str | Iterable[str] | None, what: str, place: Place) -> tuple[str, ...]:
-    """A text or several as a tuple; `None` is none."""
+def _texts(
+    value: str | Iterable[str] | None, what: str, place: Place, *, may_be_empty: bool = False
+) -> tuple[str, ...]:
+    """A text or several as a tuple, each once; `None` is none."""
     if value is None:
         return ()
-    texts = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(t, str) and t for t in texts):
-        raise error(
-            "recipe-declaration", f"{what} is {value!r}", place=str(place), hint="give a text or a list of texts"
-        )
-    return texts
+    texts = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(t, str) and (t or may_be_empty) for t in texts):
+        hint = "give a text or a list of texts"
+        raise error("recipe-declaration", f"{what} is {value!r}", place=str(place), hint=hint)
+    if len(set(texts)) < len(texts):
+        hint = "name each once"
+        raise error("recipe-declaration", f"{what} is {value!r}, with a text twice", place=str(place), hint=hint)
+    return tuple(t for t in texts if t is not None)
 
 
 def _columns(columns: Mapping[str, str] | None, place: Place) -> tuple[tuple[str, str], ...]:
@@ -131,7 +135,7 @@ def source(
             layer=layer,
             delimiter=delimiter,
             encoding=encoding,
-            null=None if null is None else tuple(null),
+            null=None if null is None else _texts(null, "null=", place, may_be_empty=True),
             file_column=file_column,
         )
     )
@@ -198,6 +202,7 @@ class Recipe:
         self.decl: RecipeDecl | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function returns."""
         return self.__wrapped__(*args, **kwargs)
 
     def update(self, function: Callable[..., Any]) -> Recipe:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from builder.authoring.variables import noting
 from builder.errors import BuilderError, error
 
 _OWN_CODE = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
@@ -67,12 +68,21 @@ class Territory:
 
 @dataclass(slots=True)
 class Watch:
-    """What code of the project has read: real absolute paths; `patterns` are globs with their folder."""
+    """What code of the project has read: real absolute paths; `patterns` are globs with their folder.
+
+    ``variables`` are those of the process environment, with the digest of the value when each was first read.
+    """
 
     territory: Territory
     opened: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     patterns: set[str] = field(default_factory=set)
+    variables: dict[str, str] = field(default_factory=dict)
+
+    def see_variable(self, name: str, digest: str, frame: FrameType) -> None:
+        """Note the read of a variable where the project's own code is behind it."""
+        if name not in self.variables and self._is_by_project(frame):
+            self.variables[name] = digest
 
     def see(self, event: str, args: tuple[Any, ...], frame: FrameType) -> None:
         """Note the event where the project's own code, not the import of a library, is behind it."""
@@ -237,14 +247,21 @@ def _observing(observer: Watch | Guard) -> Iterator[None]:
 
 @contextmanager
 def watching(project: str | os.PathLike[str], recipes_py: Collection[str] = ()) -> Iterator[Watch]:
-    """What code of the project opens for reading and lists inside the block.
+    """What code of the project opens for reading, lists and takes from the process environment inside the block.
 
     Reads behind the import of a library do not count, nor do the files in `recipes_py`, whose text is known. A file
     that was not there counts too: its coming would be a change.
     """
     watch = Watch(Territory(project, recipes_py))
-    with _observing(watch):
+    with watching_on(watch):
         yield watch
+
+
+@contextmanager
+def watching_on(watch: Watch) -> Iterator[None]:
+    """What is read inside the block is noted in a watch that there is."""
+    with _observing(watch), noting(watch.see_variable):
+        yield
 
 
 @contextmanager

@@ -34,8 +34,8 @@ class Loaded:
     """A project's recipes after loading.
 
     ``modules`` and ``sources`` (text and syntax tree) are by full module name, below ``package``; a helper that is
-    first imported inside a function joins them then. ``opened`` has paths relative to the project, absolute outside of
-    it; ``listed`` absolute folders. ``described`` keeps what `authoring.fingerprint` worked out.
+    first imported inside a function joins them then, and ``watch`` notes what it reads. ``described`` keeps what
+    `authoring.fingerprint` worked out.
     """
 
     package: str
@@ -45,9 +45,18 @@ class Loaded:
     modules: dict[str, ModuleType]
     sources: dict[str, tuple[str, ast.Module]]
     declarations: tuple[Declaration, ...]
-    opened: tuple[str, ...]
-    listed: tuple[str, ...]
+    watch: Watch
     described: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """The files that recipes read while they loaded: relative to the project, absolute outside of it."""
+        return tuple(sorted(self.watch.territory.relative(path) for path in self.watch.opened))
+
+    @property
+    def listed(self) -> tuple[str, ...]:
+        """The folders that recipes listed while they loaded, absolute."""
+        return tuple(sorted(self.watch.listed | _folders_of(self.watch)))
 
     @property
     def recipes_py(self) -> frozenset[str]:
@@ -85,8 +94,7 @@ def load(bundle: Bundle, folder: Path, project: Path, before: Callable[[], None]
             package.modules,
             package.sources,
             tuple(declarations),
-            tuple(sorted(watch.territory.relative(path) for path in watch.opened)),
-            tuple(sorted(watch.listed | _folders_of(watch))),
+            watch,
         )
 
 

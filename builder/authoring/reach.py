@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from builder.authoring.canonical import canonical_digest
 from builder.authoring.definitions import absolute, captured, class_values, is_own, methods, unwrapped
+from builder.authoring.guard import watching_on
 from builder.authoring.load import Loaded
 from builder.authoring.scopes import Import, Use, uses
 from builder.authoring.values import Opaque, Writer, qualified_name
@@ -404,7 +405,8 @@ class Walk:
             if spec is None or not self.state.views.owns(spec.origin):
                 return None
         try:
-            return importlib.import_module(name)
+            with watching_on(self.state.loaded.watch):
+                return importlib.import_module(name)
         except BuilderError:
             raise
         except Exception:  # it will fail again where the recipe runs, and there with its place

@@ -1,8 +1,8 @@
 """The expanded graph of a project, from its recipes or, when nothing they depend on changed, from a cache.
 
-Decides when recipes must be loaded again: when a recipe file, a file or folder they opened while loading, the members
-of a family, the lanes, or the versions of Python and builder differ. The cache is JSON; a lost one costs a load,
-never a wrong answer.
+Decides when recipes must be loaded again: when a recipe file, a file, folder or variable they read while loading, the
+members of a family, the lanes, or the versions of Python and builder differ. The cache is JSON; a lost one costs a
+load, never a wrong answer.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from builder.authoring.variables import variable_digest
 from builder.digests import Digest, digest_of
 from builder.errors import error
 from builder.graph.declare import Place, RecipeDecl, SourceDecl
 from builder.graph.graph import Graph, RecipeNode
-from builder.names import Params, parse_reference, value_from_json, value_json, value_text
+from builder.names import Params, parse_reference, value_json, value_text
 from builder.version import VERSION
+
+CACHE_FORMAT = 2
+"""Counts up when the cache holds other fields."""
 
 Members = Mapping[str, tuple[Params, ...]]
 ListMembers = Callable[[Iterable[SourceDecl]], Members]
@@ -55,8 +59,6 @@ class Surroundings:
 
 def recipe_files(folder: Path) -> list[str]:
     """The Python files of a recipes folder, relative to it, in order."""
-    import os
-
     found = []
     for root, folders, names in os.walk(folder):
         folders[:] = [f for f in folders if not f.startswith(".") and f != "__pycache__"]
@@ -67,8 +69,6 @@ def recipe_files(folder: Path) -> list[str]:
 
 def listing_digest(folder: str) -> str:
     """The digest of a folder's entries; empty where there is no such folder."""
-    import os
-
     try:
         return digest_of("listing", *sorted(os.listdir(folder)))
     except OSError:
@@ -85,6 +85,8 @@ def from_cache(cached: Any, around: Surroundings) -> Templates | None:
     if any(found.get(path, "") != digest for path, digest in cached["files"].items()):
         return None
     if any(listing_digest(folder) != digest for folder, digest in cached["listed"].items()):
+        return None
+    if any(variable_digest(os.environ.get(name)) != digest for name, digest in cached["variables"].items()):
         return None
     sources = {base: _source_from_json(s) for base, s in cached["sources"].items()}
     families = [s for s in sources.values() if parse_reference(s.name).bracketed]
@@ -127,6 +129,7 @@ def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any]]:
         "recipes": recipe_files(around.recipes),
         "files": {path: files.get(path, "") for path in (*_recipe_paths(around), *loaded.opened)},
         "listed": {folder: listing_digest(folder) for folder in loaded.listed},
+        "variables": dict(loaded.watch.variables),
         "sources": {base: _source_to_json(s) for base, s in sources.items()},
         "members": _members_json(members),
         "bundle": bundle.digest,
@@ -178,19 +181,15 @@ def _made_by(around: Surroundings) -> list[Any]:
     """What a cached graph depends on besides files."""
     return [
         VERSION,
+        CACHE_FORMAT,
         around.installed,
         list(sys.version_info[:3]),
-        sorted(around.lanes.items()) and [list(i) for i in sorted(around.lanes.items())],
+        [list(lane) for lane in sorted(around.lanes.items())],
     ]
 
 
 def _members_json(members: Members) -> dict[str, Any]:
     return {b: [[[k, value_json(v)] for k, v in params] for params in found] for b, found in sorted(members.items())}
-
-
-def members_from_json(value: Mapping[str, Any]) -> dict[str, tuple[Params, ...]]:
-    """The members that the cache recorded."""
-    return {b: tuple(tuple((k, value_from_json(v)) for k, v in p) for p in found) for b, found in value.items()}
 
 
 def _source_to_json(source: SourceDecl) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def _outcome(spec: AttemptSpec, warnings: list[str]) -> tuple[tuple[Output, ...]
             hint="give the recipe more memory, or let it read less",
         )
         return (), problem.to_json()
-    except disk_crash:
+    except (disk_crash, KeyboardInterrupt):
         raise
     except OSError as caught:
         return (), disk.store_error(caught, Path(spec.store)).to_json()

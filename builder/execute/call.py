@@ -10,6 +10,7 @@ import inspect
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 from builder.authoring.guard import guarding
@@ -99,7 +100,9 @@ def _guarded(
         caught.place = caught.place or str(decl.place)
         raise caught.about(spec.step) from None
     except (SystemExit, KeyboardInterrupt, Exception) as caught:
-        if isinstance(caught, (KeyboardInterrupt, MemoryError)):
+        # Signals reach the main thread alone: there it is a person's Ctrl-C, elsewhere the recipe's own doing.
+        is_from_terminal = isinstance(caught, KeyboardInterrupt) and current_thread() is main_thread()
+        if is_from_terminal or isinstance(caught, MemoryError):
             raise
         traceback.print_exc()
         if isinstance(caught, OSError) and caught.errno in (errno.ENOSPC, errno.EDQUOT):

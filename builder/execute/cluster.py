@@ -264,13 +264,18 @@ def _connected(scheduler: str) -> Client:
         versions = client.run(_version)
     except Exception as cause:
         raise error(
-            "no-cluster", f"no Dask cluster answers at {scheduler}", facts=[("reason", str(cause)[:300])], hint=hint
+            "no-cluster",
+            f"no Dask cluster answers at {scheduler}",
+            place=scheduler,
+            facts=[("reason", str(cause)[:300])],
+            hint=hint,
         ) from cause
     wrong = {w: v for w, v in versions.items() if v != VERSION}
     if wrong or not versions:
         raise error(
             "no-cluster",
             f"the cluster at {scheduler} cannot run this project",
+            place=scheduler,
             facts=[(w, f"builder {v}") for w, v in wrong.items()] or [("workers", "none")],
             hint=f"its workers need builder {VERSION} and the same folders",
         )

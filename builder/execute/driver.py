@@ -48,6 +48,7 @@ class Node:
     waits: int = 0
     readers: list[str] = field(default_factory=list)
     is_done: bool = False
+    is_blocked: bool = False
     attempts: int = 0
     verdict: Verdict | None = None
     key: Digest | None = None
@@ -103,7 +104,7 @@ class Driver:
         self.versions: dict[str, Version] = dict(plan.versions)
         self.failed: dict[str, BuilderError] = {}
         self.nodes: dict[str, Node] = {}
-        self.ready: list[tuple[float, float, int, str]] = []
+        self.ready: list[tuple[int, int, float, int, str]] = []
         self.parked: dict[str, deque[str]] = {}
         self.arrived: deque[Node] = deque()
         self.running: dict[str, Running] = {}
@@ -119,7 +120,8 @@ class Driver:
     def execute(self) -> None:
         """Bring every step of the plan to its end: built, restored, fresh, failed or blocked."""
         self._prepare()
-        self.observer.event("total", "", steps=len(self.plan.steps), intakes=len(self.plan.intakes))
+        steps = len(self.plan.steps)
+        self.observer.event("total", "", steps=steps, intakes=len(self.nodes) - steps)
         try:
             self.arrived.extend(n for n in self.nodes.values() if n.waits == 0)
             self._settle()
@@ -175,7 +177,10 @@ class Driver:
         bases = dict.fromkeys(
             self.graph.sources[n].base
             for n in self.plan.intakes
-            if self.graph.sources[n].params and self.situation.is_table(n) and self.plan.sources[n].action is Action.RUN
+            if self.graph.sources[n].params
+            and self.situation.is_table(n)
+            and self.situation.sources[n].problem is None
+            and self.plan.sources[n].action is Action.RUN
         )
         return [b for b in bases if b not in self.situation.pins]
 
@@ -291,7 +296,7 @@ class Driver:
         step = self.graph.steps.get(node.name)
         priority = step.priority if step else 0
         urgency = 1 if node.name in self.first else 0
-        heapq.heappush(self.ready, (-urgency, -priority - node.depth_s * 1e-9, node.order, self._id(node)))
+        heapq.heappush(self.ready, (-urgency, -priority, -node.depth_s, node.order, self._id(node)))
         self.observer.event("queued", node.name)
 
     @staticmethod
@@ -306,11 +311,13 @@ class Driver:
             self.runner = self.make_runner()
             self.slots_free = self.runner.slots
         while self.ready and self.slots_free > 0:
-            _, _, _, name = heapq.heappop(self.ready)
-            node = self.nodes[name]
+            node = self.nodes[self.ready[0][-1]]
             lane = self._full_lane(node)
+            if lane is None and self._slots(node) > self.slots_free:
+                return  # slots that come free are kept for it: narrow steps would hold a wide one back for ever
+            heapq.heappop(self.ready)
             if lane is not None:
-                self.parked.setdefault(lane, deque()).append(name)
+                self.parked.setdefault(lane, deque()).append(self._id(node))
             else:
                 self._start(node)
 
@@ -386,12 +393,14 @@ class Driver:
 
     def _end(self, ended: Ended) -> None:
         """Give back what an attempt held, then commit it, try again, or fail."""
-        running = self.running.pop(ended.id)
+        running = self.running.pop(ended.id, None)
+        if running is None:
+            return  # heard twice: its first end was committed or failed
         node = running.node
         for lane, count in self._lanes(node):
             self.lanes_free[lane] += count
             for name in self.parked.pop(lane, ()):
-                self._requeue(self.nodes[name])
+                self._queue(self.nodes[name])
         self.slots_free += self._slots(node)
         record = ended.record
         if record.error is not None:
@@ -403,11 +412,6 @@ class Driver:
             self._commit_source(node, running.spec, record)
         else:
             self._commit_step(node, running.spec, record)
-        self.observer.event("ended", self._id(node), error=record.error and record.error["code"])
-
-    def _requeue(self, node: Node) -> None:
-        """Put a node back among those that may run."""
-        self._queue(node)
 
     def _attempt(self, node: Node, spec: AttemptSpec, record: AttemptRecord, outcome: str) -> Attempt:
         """The attempt as the ledger remembers it."""
@@ -435,7 +439,7 @@ class Driver:
         if node.attempts <= allowed and not self.is_stopping:
             self.committer.tried(self.run_number, self._attempt(node, spec, record, cause.code))
             self.observer.event("retried", self._id(node), error=cause.code)
-            return self._requeue(node)
+            return self._queue(node)
         attempt = self._attempt(node, spec, record, cause.code)
         if node.kind == "step":
             return self._fail_step(node, cause, attempt, record)
@@ -546,6 +550,8 @@ class Driver:
     def _finish(self, node: Node) -> None:
         """A node is done: those that waited for it alone are ready."""
         node.is_done = True
+        cause = self.failed.get(self._id(node))
+        self.observer.event("ended", self._id(node), error=cause.code if cause and not node.is_blocked else None)
         for name in node.readers:
             reader = self.nodes[name]
             reader.waits -= 1
@@ -605,6 +611,7 @@ class Driver:
     def _block(self, node: Node, cause: BuilderError) -> None:
         """A node cannot be had because something before it failed."""
         self.failed[node.name] = cause
+        node.is_blocked = True
         for target in self.graph.steps[node.name].targets:
             reason = Reason("upstream", cause.target or "", f"failed: {cause.code}")
             self._report(TargetReport(target, "blocked", reasons=(reason,)))

@@ -14,7 +14,7 @@ from builder.authoring.guard import suspended
 from builder.errors import error
 from builder.execute.spec import InputSpec, Item
 from builder.execute.workspace import Files
-from builder.names import path_segment
+from builder.names import file_segments, path_segment
 from builder.store import disk
 from builder.store.manifest import Manifest
 from builder.tables.schema import Schema
@@ -89,7 +89,7 @@ class Arrival:
         names = spec.columns if spec.columns is not None else manifest.schema.names
         self._check_columns(spec, manifest.schema, item.name)
         if wanted == "dask":
-            return self._dask(manifest, tuple(names))
+            return self._dask(manifest, tuple(names), spec.where)
         table = read_table(self.store, manifest, columns=spec.columns, where=spec.where)
         return self._frame(table, manifest.schema.select(names), wanted, item.name)
 
@@ -149,7 +149,7 @@ class Arrival:
             return pd.DataFrame(frame)
         return frame
 
-    def _dask(self, manifest: Manifest, names: tuple[str, ...]) -> Any:
+    def _dask(self, manifest: Manifest, names: tuple[str, ...], where: tuple[tuple[str, Any], ...]) -> Any:
         """A dask DataFrame with one partition per part, read when needed."""
         import dask.dataframe as dd
 
@@ -163,7 +163,7 @@ class Arrival:
 
         def load(number: int) -> Any:
             with suspended():
-                return to_frame(read_table(self.store, pieces[number], columns=names), schema)
+                return to_frame(read_table(self.store, pieces[number], columns=names, where=where), schema)
 
         if not pieces:
             return dd.from_pandas(empty, npartitions=1)
@@ -174,7 +174,7 @@ class Arrival:
         folder = self.scratch / "inputs" / path_segment(name)
         found = {}
         for part in manifest.parts:
-            path = folder.joinpath(*(path_segment(s) for s in part.name.split("/")))
+            path = folder.joinpath(*file_segments(part.name))
             disk.make_folder(path.parent)
             if not path.is_symlink():
                 path.symlink_to(self.store / part.path)

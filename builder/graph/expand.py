@@ -130,11 +130,21 @@ class Expansion:
             return [()]
         place = str(decl.place)
         each = decl.each
-        if isinstance(each, list) and each and all(isinstance(e, Mapping) and not _is_product(e) for e in each):
+        if isinstance(each, list) and all(isinstance(e, Mapping) and not _is_product(e) for e in each):
             return [_params(e, place) for e in each]
         axes = each if isinstance(each, (list, tuple)) else [each]
         products = [self._axis(axis, decl) for axis in axes]
-        return [tuple(p for params in combination for p in params) for combination in itertools.product(*products)]
+        members = [tuple(p for params in combination for p in params) for combination in itertools.product(*products)]
+        for names in ([name for name, _ in member] for member in members):
+            twice = next((n for n in names if names.count(n) > 1), None)
+            if twice is not None:
+                raise error(
+                    "recipe-declaration",
+                    f"each= of recipe '{decl.name}' gives the parameter '{twice}' twice",
+                    place=place,
+                    hint="let each item of the list give parameters of its own",
+                )
+        return members
 
     def _axis(self, axis: Any, decl: RecipeDecl) -> list[Params]:
         """The members along one item of ``each=``: a family's name or a dict of lists."""
@@ -207,7 +217,7 @@ class Expansion:
                     "unknown-lane",
                     f"recipe '{decl.name}' runs in lane '{name}', which has no capacity",
                     place=str(decl.place),
-                    facts=_near(name, self.lanes),
+                    facts=_near(str(name), self.lanes),
                     hint=f"add {name} = 1 under [lanes] in builder.toml",
                 )
             if not isinstance(count, int) or not 1 <= count <= self.lanes[name]:

@@ -2,7 +2,7 @@
 
 ``name`` a source, target, recipe or family · ``name[k=v]`` members, parameters in any order · ``*`` and ``?`` match ·
 ``+name`` adds what it needs · ``name+`` adds what needs it · a set of the project stands for its list.
-Never raises for an empty family: it selects nothing.
+A family without members selects nothing; so does a member that a list names and that is gone: members come and go.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 
-from builder.errors import error
+from builder.errors import BuilderError, error
 from builder.graph.graph import Graph
 from builder.names import Params, parse_reference, value_from_text, value_text
 
 
-def select(graph: Graph, wanted: Iterable[str], sets: Mapping[str, tuple[str, ...]]) -> list[str]:
+def select(
+    graph: Graph, wanted: Iterable[str], sets: Mapping[str, tuple[str, ...]], *, is_listed: bool = False
+) -> list[str]:
     """Names of the targets that the selections mean, in topological order, each once.
+
+    `is_listed`: they stand in the project's settings, where a member may be gone for now.
 
     Raises
     ------
@@ -27,68 +30,71 @@ def select(graph: Graph, wanted: Iterable[str], sets: Mapping[str, tuple[str, ..
     """
     chosen: set[str] = set()
     for text in wanted:
-        chosen |= _one(graph, text, sets, ())
+        chosen |= _one(graph, text, sets, (), is_listed)
     return [t for t in graph.targets if t in chosen]
 
 
-def _one(graph: Graph, text: str, sets: Mapping[str, tuple[str, ...]], within: tuple[str, ...]) -> set[str]:
-    """Targets that one selection means."""
-    if text in sets:
-        if text in within:
+def _one(
+    graph: Graph, text: str, sets: Mapping[str, tuple[str, ...]], within: tuple[str, ...], is_listed: bool
+) -> set[str]:
+    """Sources and targets that one selection means."""
+    before, name, after = text.startswith("+"), text.strip("+"), text.endswith("+")
+    if name in sets:
+        if name in within:
             raise error(
                 "config",
-                f"the set '{text}' contains itself: {' → '.join([*within[within.index(text) :], text])}",
+                f"the set '{name}' contains itself: {' → '.join([*within[within.index(name) :], name])}",
                 place="[sets]",
                 hint="let one of these sets name targets",
             )
-        return set().union(*(_one(graph, t, sets, (*within, text)) for t in sets[text]))
-    before, name, after = text.startswith("+"), text.strip("+"), text.endswith("+")
-    sources, targets = _named(graph, name)
-    if not sources and not targets and not _is_empty_family(graph, name):
-        raise _unknown(graph, text, sets)
-    found = set(targets)
+        found = set().union(*(_one(graph, t, sets, (*within, name), True) for t in sets[name]))
+    else:
+        found = _named(graph, name)
+        if not found and not _may_be_none(graph, name, is_listed=is_listed):
+            raise _unknown(graph, text, sets)
+    steps: set[str] = set()
     if before:
-        steps = graph.upstream({graph.maker[t] for t in targets})
-        found |= {t for s in steps for t in graph.steps[s].targets}
+        steps |= graph.upstream({graph.maker[n] for n in found if n in graph.maker})
     if after:
-        found |= {t for s in graph.downstream({*sources, *targets}) for t in graph.steps[s].targets}
-    return found
+        steps |= graph.downstream(found)
+    return found | {t for s in steps for t in graph.steps[s].targets}
 
 
-def _named(graph: Graph, name: str) -> tuple[list[str], list[str]]:
+def _named(graph: Graph, name: str) -> set[str]:
     """Sources and targets that a name without ``+`` matches."""
     try:
         reference = parse_reference(name)
-    except Exception:
-        return [], []
+    except BuilderError:  # brackets that cannot be read name nothing
+        return set()
     pattern = re.compile(_glob(reference.base))
-    wanted = {k: value_from_text(v) for k, v in reference.fixed}
+    wanted = {k: re.compile(_glob(v), re.DOTALL) for k, v in reference.fixed}
 
     def matches(base: str, params: Params) -> bool:
         if not pattern.fullmatch(base):
             return False
         have = {k: value_from_text(value_text(v)) for k, v in params}
-        return all(k in have and fnmatchcase(have[k], v) for k, v in wanted.items())
+        return all(k in have and v.fullmatch(have[k]) for k, v in wanted.items())
 
-    sources = [s.name for s in graph.sources.values() if matches(s.base, s.params)]
-    targets = []
+    found = {s.name for s in graph.sources.values() if matches(s.base, s.params)}
     for step in graph.steps.values():
         outputs = graph.recipes[step.recipe].outputs
         for target, output in zip(step.targets, outputs or ("",), strict=True):
             bases = {step.recipe, f"{step.recipe}.{output}" if output else step.recipe}
             if any(matches(base, step.params) for base in bases):
-                targets.append(target)
-    return sources, targets
+                found.add(target)
+    return found
 
 
 def _glob(text: str) -> str:
-    """A regular expression for a name in which only ``*`` and ``?`` have a meaning."""
-    return "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in text)
+    """A regular expression for a name in which only ``*`` and ``?`` have a meaning; percent-encoded they have none."""
+    pieces = re.split("([*?])", text)
+    return "".join(".*" if p == "*" else "." if p == "?" else re.escape(value_from_text(p)) for p in pieces)
 
 
-def _is_empty_family(graph: Graph, name: str) -> bool:
-    """Whether a name is a recipe that has no members at present."""
-    return parse_reference(name).base.partition(".")[0] in graph.recipes
+def _may_be_none(graph: Graph, name: str, *, is_listed: bool) -> bool:
+    """Whether a name that matches nothing is a family without members, or, in a list, a member that is gone."""
+    recipe = name.partition("[")[0].partition(".")[0]
+    return recipe in graph.recipes and (is_listed or all(s.recipe != recipe for s in graph.steps.values()))
 
 
 def _unknown(graph: Graph, text: str, sets: Mapping[str, tuple[str, ...]]) -> Exception:

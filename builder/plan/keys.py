@@ -28,7 +28,7 @@ DigestOf = Callable[[str, tuple[str, ...] | None], str]
 def key_of(fields: list[Field]) -> Digest:
     """The build key that these fields make.
 
-    No two lists of fields share their bytes: NUL parts the texts, and where one holds a NUL, their lengths stand before.
+    No two lists of fields share their bytes: NUL parts the texts; where one holds a NUL, their lengths stand before.
     Hashed in one piece, for every look at a project makes all keys.
     """
     texts = list(chain.from_iterable(fields))

@@ -7,7 +7,7 @@ for a digest. Linear in steps and edges.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -60,7 +60,6 @@ class Plan:
     intakes: tuple[str, ...]
     steps: tuple[str, ...]
     is_forced: bool = False
-    retired: tuple[str, ...] = field(default=())
 
     def verdict_of(self, target: str) -> Verdict:
         """The verdict on the step that makes a target."""
@@ -137,11 +136,7 @@ def make_plan(
     steps = set(graph.steps) if wanted is None else graph.upstream({graph.maker[t] for t in wanted})
     changed = frozenset(n for n, v in sources.items() if v.action is Action.RUN and v.state in ("changed", "new"))
     broken = {n for n, s in situation.sources.items() if s.problem is not None}
-    broken |= {
-        n
-        for n in sources
-        if n in changed and memory.failed_key(n) not in (False,) and memory.failed_key(n) == sources[n].key
-    }
+    broken |= {n for n in changed if memory.failed_key(n) == sources[n].key}
     verdicts: dict[str, Verdict] = {}
     for step in graph.steps.values():
         verdict = judge(

@@ -106,22 +106,29 @@ def judge(
     if key is not None:
         outputs = traces.present(step, key) if key == built else traces.trace(key)
     is_whole = outputs.keys() >= set(targets)
-    failed = traces.failed_key(step)
-    if is_forced or not is_pure:
-        why = "asked for with --all" if is_forced else "declared pure=False: it runs on every rebuild"
-        state = State.BLOCKED if blocked else State.STALE
-        return Verdict(state, Action.RUN, (Reason("forced", step, why),), key)
-    if key is not None and key == built and is_whole:
-        return Verdict(State.FRESH, Action.NONE, (), key, outputs)
-    if key is not None and is_whole:
-        reasons = _reasons(step, traces.fields(built) if built else [], fields, changed)
+    has_failed = traces.failed_key(step) is not False
+    must_run = is_forced or not is_pure
+    if key is not None and is_whole and not must_run:
+        if key == built:
+            return Verdict(State.FRESH, Action.NONE, (), key, outputs)
+        if built is None:
+            reasons: tuple[Reason, ...] = (Reason("missing", step, "not among the present outputs; the store has it"),)
+        else:
+            reasons = _reasons(step, traces.fields(built), fields, changed)
         return Verdict(State.STALE, Action.RESTORE, reasons, key, outputs)
+    if must_run:
+        why = "asked for with --all" if is_forced else "declared pure=False: it runs on every rebuild"
+        # What was never built stays missing and what failed stays failed, whatever else makes it run.
+        state = State.FAILED if has_failed else State.MISSING if built is None else State.STALE
+        return Verdict(State.BLOCKED if blocked else state, Action.RUN, (Reason("forced", step, why),), key)
     if blocked:
         return Verdict(State.BLOCKED, Action.RUN, _because(blocked, "failed"), key)
-    if failed is not False:
+    if has_failed:
         return Verdict(State.FAILED, Action.RUN, (Reason("failed", step, "its last attempt failed"),), key)
     if built is None:
         return Verdict(State.MISSING, Action.RUN, (Reason("missing", step, "never built"),), key)
+    if key == built:
+        return Verdict(State.STALE, Action.RUN, (Reason("missing", step, "its outputs are not whole"),), key)
     reasons = _reasons(step, traces.fields(built), fields, changed)
     state = State.STALE if reasons else State.PENDING
     if not reasons:
@@ -152,7 +159,5 @@ def _reasons(step: str, old: list[Field], new: list[Field], changed: frozenset[s
             reasons.append(Reason(kind, subject, "changed", was, value))
     reasons += [Reason(k, s, "is gone", v, None) for (k, s), v in before.items() if (k, s) not in after]
     if not reasons and is_known(new):
-        reasons.append(
-            Reason("recipe", step, "the order of its inputs changed" if old else "its outputs are not whole")
-        )
+        reasons.append(Reason("recipe", step, "the order of its inputs changed"))
     return tuple(reasons)

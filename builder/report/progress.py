@@ -64,10 +64,10 @@ class Live:
             self.progress.update(self.task, total=facts["steps"] + facts["intakes"])
         elif kind == "started":
             self.running[name] = None
-        elif kind in ("ended", "target"):
+        elif kind in ("ended", "retried", "target"):
             self.running.pop(name, None)
             self.done += kind == "ended"
-            if facts.get("error"):
+            if facts.get("error") and kind == "ended":
                 self.progress.console.print(f"  failed   {name}  {facts['error']}", markup=False, highlight=False)
         self.progress.update(self.task, completed=self.done, description=", ".join(list(self.running)[:3]))
 

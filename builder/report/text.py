@@ -101,7 +101,7 @@ def _cause(root: tuple[str, str], members: list[TargetStatus]) -> str:
     """A root cause that is no changed source, in words."""
     kind, subject = root
     if kind == "missing":
-        return "never built"
+        return subject
     if kind == "failed":
         return f"{subject}  failed last time"
     detail = next((r.detail for t in members for r in t.reasons if r.kind == kind or kind == "recipe"), "changed")
@@ -231,8 +231,10 @@ def run_text(run: Run) -> str:
         lines += wrapped("  left out/ ", ", ".join(folded(list(run.retired), {})) + " (no longer part of the project)")
     lines += [f"  warning[{code}]: {text}" for code, text in run.warnings]
     blocked = [t.name for t in run.targets if t.outcome == "blocked"]
-    for cause in unique_errors(run):
+    for cause, others in error_groups(run):
         lines.append(cause.render())
+        if others:
+            lines += wrapped("  the same  ", ", ".join(folded(others, families)))
     if blocked:
         lines += wrapped("  blocked   ", ", ".join(folded(blocked, families)))
     return "\n".join([*lines, closing_text(run)])
@@ -241,6 +243,14 @@ def run_text(run: Run) -> str:
 def unique_errors(run: Run) -> list[BuilderError]:
     """The errors of a run, each once: outputs of one step share theirs."""
     return list({(e.code, e.target, e.message): e for e in run.errors}.values())
+
+
+def error_groups(run: Run) -> list[tuple[BuilderError, list[str]]]:
+    """Each error with the names of the others that say the same of the same place."""
+    groups: dict[tuple[str, str | None], list[BuilderError]] = {}
+    for cause in unique_errors(run):
+        groups.setdefault((cause.code, cause.place), []).append(cause)
+    return [(found[0], [e.target or "" for e in found[1:]]) for found in groups.values()]
 
 
 def _rows_text(rows: int | None, difference: tuple[int, int, int] | None) -> str:

@@ -130,6 +130,7 @@ class PlanReport:
     plan: Plan
     schedule: Schedule
     token: str
+    targets: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder plan --json`` prints; one entry per target, those of one step share ``step``."""
@@ -177,6 +178,8 @@ class PlanReport:
             },
             "bottleneck": schedule.bottleneck,
             "ready": ready,
+            "targets": self.targets and list(self.targets),
+            "all": self.plan.is_forced,
             "situation": self.token,
         }
 
@@ -249,7 +252,7 @@ def root_causes(plan: Plan) -> dict[str, tuple[tuple[str, str], ...]]:
             elif reason.kind in ("recipe", "version", "parameter"):
                 found[("recipe", graph.steps[name].recipe)] = None
             elif reason.kind == "missing":
-                found[("missing", "never built")] = None
+                found[("missing", reason.detail)] = None
             elif subject in graph.sources:
                 found[("source", subject)] = None
             else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from builder.digests import digest_of
 from builder.errors import error
@@ -18,10 +18,13 @@ _INSTALLED = re.compile(r"(?P<name>.+?)(?:-(?P<version>\d[^-]*)(?:-py[\d.]+.*)?)
 _VERSION = re.compile(r"v?((?:\d+!)?\d+(?:\.\d+)?)")
 
 
-def library_versions(names: Iterable[str], path: Iterable[str] | None = None) -> dict[str, str]:
+def library_versions(
+    names: Iterable[str], path: Iterable[str] | None = None, places: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Each name's major.minor as installed on `path` (None: where Python looks); ``python`` is the interpreter.
 
-    Where a distribution is installed in two folders, the first counts, as for an import.
+    Where a distribution is installed in two folders, the first counts, as for an import. `places` tells where each
+    name is declared.
 
     Raises
     ------
@@ -37,7 +40,7 @@ def library_versions(names: Iterable[str], path: Iterable[str] | None = None) ->
         elif found := installed.get(_normal(name)):
             versions[name] = major_minor(found[1] or _version_inside(found[0]))
         else:
-            raise _not_installed(name, installed)
+            raise _not_installed(name, installed, (places or {}).get(name))
     return versions
 
 
@@ -96,7 +99,7 @@ def _normal(name: str) -> str:
     return _SEPARATORS.sub("-", name).lower()
 
 
-def _not_installed(name: str, installed: Iterable[str]) -> Exception:
+def _not_installed(name: str, installed: Iterable[str], place: str | None) -> Exception:
     from difflib import get_close_matches
 
     near = get_close_matches(_normal(name), list(installed), n=3)
@@ -104,6 +107,7 @@ def _not_installed(name: str, installed: Iterable[str]) -> Exception:
     return error(
         "config",
         f"the environment names '{name}', which is not installed",
+        place=place,
         facts=[("nearest", ", ".join(near))] if near else (),
         hint=f"did you mean {' or '.join(near)}? else {hint}" if near else hint,
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from builder.errors import BuilderError
 from builder.sense.patterns import Captures, Pattern, join, parse_pattern, prefix_of
 from builder.sense.tokens import token_of, unreadable
 
@@ -47,7 +48,7 @@ def list_pattern(root: Path, pattern: str) -> list[Match]:
         path = join(parsed.segments)
         full = os.path.join(base, path)
         if not os.path.isdir(full):
-            return [Match(path, (), parsed.segments[-1])] if token_of(full) else []
+            return [Match(path, (), parsed.segments[-1])] if _is_there(full) else []
         parsed = Pattern(f"{path}/**")
     tree = _Tree(base)
     return [Match(p, parsed.match(p) or (), parsed.name_of(p)) for p in sorted(parsed.walk(tree.entries, tree.is_file))]
@@ -96,6 +97,13 @@ class _Tree:
         for name in folder.split("/") if folder else ():
             way.append(os.path.join(way[-1], name or "/"))
         return any(os.path.samestat(found, os.stat(step)) for step in way)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return token_of(path) is not None
+    except BuilderError:
+        return True  # sensing says why it cannot be read
 
 
 def _is(claim: Callable[[], bool]) -> bool:

@@ -65,12 +65,13 @@ class Sensor:
         began = time.perf_counter()
         templates = self._templates()
         sources = self._sources(templates)
-        libraries = [*self.config.environment, *(e for r in templates.graph.recipes.values() for e in r.environment)]
+        libraries = dict.fromkeys(self.config.environment, self.config.file or "builder.toml")
+        libraries |= {e: str(r.place) for r in templates.graph.recipes.values() for e in r.environment}
         situation = Situation(
             graph=templates.graph,
             declarations=templates.sources,
             sources=sources,
-            environment=library_versions(dict.fromkeys(libraries)),
+            environment=library_versions(libraries, places=libraries),
             depends=tuple(self._depends()),
             pins=self._pins(templates),
             bundle=templates.bundle,

@@ -50,12 +50,12 @@ class Committer:
     def take(cls, ledger: Ledger) -> Committer:
         """A committer under the next epoch; every earlier one can commit no more."""
         made = cls(ledger, ledger.epoch() + 1)
-        with made._transaction(check=False) as db:
+        with made.transaction(check=False) as db:
             db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (str(made.epoch),))
         return made
 
     @contextmanager
-    def _transaction(self, *, check: bool = True) -> Iterator[sqlite3.Connection]:
+    def transaction(self, *, check: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction; rolled back on any error inside, refused when the epoch has passed."""
         path = self.ledger.store / FILE
         disk.before("commit", path)
@@ -82,7 +82,7 @@ class Committer:
 
     def begin_run(self, started_at: float) -> int:
         """The number of a new run."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("UPDATE runs SET outcome = 'interrupted' WHERE outcome = 'running'")
             cursor = db.execute("INSERT INTO runs VALUES (NULL, ?, NULL, 'running', '{}', 0)", (started_at,))
             assert cursor.lastrowid is not None
@@ -90,7 +90,7 @@ class Committer:
 
     def end_run(self, run: int, finished_at: float, outcome: str, report: Mapping[str, Any], is_complete: bool) -> None:
         """Close a run with its report."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute(
                 "UPDATE runs SET finished_at = ?, outcome = ?, report = ?, is_complete = ? WHERE id = ?",
                 (finished_at, outcome, json.dumps(report), int(is_complete), run),
@@ -98,7 +98,7 @@ class Committer:
 
     def built(self, run: int, at: float, commit: Commit, attempt: Attempt | None = None) -> dict[str, int]:
         """The number of each output's manifest, after a step that ran was committed: key, traces, pointers, cost."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             numbers = {name: _manifest(db, m) for name, m in commit.outputs.items()}
             db.execute(
                 "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -130,12 +130,12 @@ class Committer:
 
     def restored(self, run: int, step: str, key: Digest, outputs: Mapping[str, int]) -> None:
         """Point a step's targets at outputs that the store had already."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             _point(db, run, step, key, outputs)
 
     def failed(self, run: int, step: str, key: Digest | None, cause: BuilderError, attempt: Attempt | None) -> None:
         """Note a failure; what was built before stays as it is."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             row = (step, key, run, json.dumps(cause.to_json()))
             db.execute("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", row)
             if attempt is not None:
@@ -143,17 +143,17 @@ class Committer:
 
     def tried(self, run: int, attempt: Attempt) -> None:
         """Note an attempt that will be repeated."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             attempt.insert(db, run)
 
     def cleared(self, steps: Iterable[str]) -> None:
         """Forget failures of steps that are fresh again without work."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.executemany("DELETE FROM failures WHERE step = ?", [(s,) for s in steps])
 
     def retired(self, run: int, names: Iterable[str], steps: Iterable[str]) -> None:
         """Note that targets are no longer part of the project; their outputs stay in the store."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             for name in names:
                 db.execute("DELETE FROM current WHERE name = ?", (name,))
                 db.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, NULL, NULL)", (name, run))
@@ -161,12 +161,12 @@ class Committer:
 
     def published(self, name: str, digest: str, path: str, token: str) -> None:
         """Note what stands in ``out/`` for a target."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?)", (name, digest, path, token))
 
     def unpublished(self, name: str) -> None:
         """Note that a target has left ``out/``."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM published WHERE name = ?", (name,))
 
 

@@ -19,16 +19,18 @@ def damaged_parts(ledger: Ledger, store: Path) -> list[tuple[str, str]]:
     """(problem, path relative to the store) of every part that is missing or not as it was written."""
     found: dict[str, str] = {}
     for _, manifest in ledger.manifests():
+        first_row = 0
         for part in manifest.parts:
             if part.path not in found:
-                problem = _problem(store, manifest, part)
+                problem = _problem(store, manifest, part, first_row)
                 if problem:
                     found[part.path] = problem
+            first_row += part.rows
     return [(problem, path) for path, problem in found.items()]
 
 
-def _problem(store: Path, manifest: Manifest, part: Part) -> str:
-    """What is wrong with a part; empty where nothing is."""
+def _problem(store: Path, manifest: Manifest, part: Part, first_row: int) -> str:
+    """What is wrong with a part whose rows begin at `first_row` of its version; empty where nothing is."""
     path = store / part.path
     beside = store / (part.path + ".rows")
     if not path.is_file() or (manifest.kind == "table" and not beside.is_file()):
@@ -43,14 +45,14 @@ def _problem(store: Path, manifest: Manifest, part: Part) -> str:
     from builder.tables.check import is_sound
 
     assert manifest.schema is not None
-    return "" if is_sound(path, beside, manifest.schema) else "part has other rows"
+    return "" if is_sound(path, beside, manifest.schema, first_row) else "part has other rows"
 
 
 def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
     """Forget every output that needs one of these parts, and remove the parts."""
     broken = set(paths)
     numbers = [n for n, manifest in ledger.manifests() if any(p.path in broken for p in manifest.parts)]
-    with committer._transaction() as db:
+    with committer.transaction() as db:
         for number in numbers:
             for table in ("traces", "versions", "current"):
                 db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))

@@ -7,12 +7,15 @@ so that a kill leaves only orphans for the next collection.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from builder.store import disk
 from builder.store.commits import Committer
 from builder.store.ledger import Ledger
+
+_YOUNG_S = 3600.0
 
 
 def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_dry: bool) -> tuple[list[str], int]:
@@ -23,6 +26,7 @@ def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_
     needed = parts | {f"{p}.rows" for p in parts}
     dead = [p for p in _files(store / "parts") if p.relative_to(store).as_posix() not in needed]
     dead += [*_files(store / "scratch"), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
+    dead += _leftovers(store)
     dead += [p for p in _files(store / "logs") if p.parent.name not in _kept_runs(ledger, keep)]
     size = sum(p.lstat().st_size for p in dead)
     if not is_dry:
@@ -49,7 +53,7 @@ def _alive_manifests(ledger: Ledger, keep: int) -> set[int]:
 
 def _forget(committer: Committer, numbers: set[int]) -> None:
     """Let the ledger forget manifests with their traces and versions."""
-    with committer._transaction() as db:
+    with committer.transaction() as db:
         for number in numbers:
             for table in ("traces", "versions"):
                 db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))
@@ -78,6 +82,12 @@ def _old_copies(ledger: Ledger, store: Path) -> Iterator[Path]:
     keys = {r[0] for r in ledger.rows("SELECT key FROM current")}
     needed = {v[:40] for key in keys for k, _, v in ledger.fields(key) if k == "source"}
     return (p for p in (store / "remote").glob("*") if p.name[:40] not in needed)
+
+
+def _leftovers(store: Path) -> Iterator[Path]:
+    """Unfinished files of processes that died; a young one may be a report's, which takes no lock."""
+    limit_s = time.time() - _YOUNG_S
+    return (p for f in (store, store / "bundles") for p in f.glob(".*.tmp") if p.stat().st_mtime < limit_s)
 
 
 def _kept_runs(ledger: Ledger, keep: int) -> set[str]:

@@ -115,9 +115,9 @@ def run_number(name: str) -> int:
         ``unknown-target`` for a text that names no run.
     """
     digits = name.removeprefix("r")
-    if digits.isdigit():
+    if digits.isdecimal():
         return int(digits)
-    raise error("unknown-target", f"'{name}' is not the name of a run", hint="builder history lists the runs")
+    raise error("unknown-target", f"'{name}' is not the name of a run", place=name, hint="builder history lists the runs")
 
 
 class Ledger:
@@ -146,7 +146,11 @@ class Ledger:
             if create:
                 make_folder(store)
             db = sqlite3.connect(path, isolation_level=None, timeout=30)
-            return cls(cls._ready(db, path), store)
+            try:
+                return cls(cls._ready(db, path), store)
+            except BaseException:
+                db.close()
+                raise
         except sqlite3.DatabaseError as cause:
             raise ledger_error(path, cause) from cause
         except OSError as cause:
@@ -356,7 +360,7 @@ def damaged(path: Path, cause: object) -> BuilderError:
         "the store's ledger cannot be read",
         place=str(path),
         facts=[("reason", str(cause))],
-        hint="builder fsck --repair sets it aside and builds anew; files in out/ stay as they are",
+        hint="builder fsck --repair sets it aside and builds anew; out/ can be read meanwhile",
     )
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from builder.errors import error
-from builder.store.disk import make_folder, writing
+from builder.store.disk import make_folder, store_error, writing
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def locked(store: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as cause:
+        except BlockingIOError as cause:
             holder = os.pread(handle, 200, 0).decode("utf-8", "replace").strip() or "unknown"
             raise error(
                 "locked",
@@ -42,6 +42,8 @@ def locked(store: Path) -> Iterator[None]:
                 facts=[("holder", holder)],
                 hint="wait for it; builder status works meanwhile",
             ) from cause
+        except OSError as cause:  # a file system without locks, or without any left
+            raise store_error(cause, path) from cause
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
         yield

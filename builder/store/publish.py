@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.digests import digest_of
 from builder.errors import BuilderError, StoreError, error
 from builder.graph.graph import Graph
-from builder.names import Params, path_segment, value_text
+from builder.names import Params, file_segments, path_segment, value_text
 from builder.store import disk
 from builder.store.manifest import Manifest
 from builder.store.recall import Recall
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = {"table": ".parquet", "json": ".json", "figure": ".png", "bytes": ".bin"}
 _FICLONE = 0x40049409
+_PARTIAL = ".partial"
 
 
 def published_targets(graph: Graph, publish: str | tuple[str, ...], chosen: Iterable[str] = ()) -> frozenset[str]:
@@ -47,7 +49,7 @@ def published_path(name: str, base: str, params: Params, manifest: Manifest) -> 
         suffix = "".join(Path(manifest.parts[0].name).suffixes[-1:])
     if not params:
         return path_segment(base) + suffix
-    folders = [path_segment(f"{k}={value_text(v)}") for k, v in params]
+    folders = [path_segment(f"{k}={v if isinstance(v, str) else value_text(v)}") for k, v in params]
     return "/".join([path_segment(base), *folders, f"part-0{suffix}"])
 
 
@@ -87,6 +89,7 @@ class Publisher:
         except StoreError as cause:
             if cause.code == "locked":
                 raise
+            cause.message = f"'{name}' could not be put into '{self.out.name}': {cause.message}"
             self.problems[name] = cause.about(name)
 
     def _publish(self, name: str) -> None:
@@ -126,9 +129,15 @@ class Publisher:
             self.committer.unpublished(name)
         return gone
 
+    def sweep(self) -> None:
+        """Remove what a builder that died had begun to write in ``out/``."""
+        if (self.out / _PARTIAL).exists():
+            disk.remove(self.out / _PARTIAL)
+
     def _remove(self, path: str) -> None:
         """Remove a published file and the folders it leaves empty."""
         full = self.out / path
+        self._put_aside(full)
         disk.remove(full)
         for folder in full.parents:
             if folder == self.out or not folder.is_relative_to(self.out):
@@ -138,10 +147,17 @@ class Publisher:
             except OSError:
                 break
 
+    def _put_aside(self, path: Path) -> None:
+        """Take a published folder out of sight in one step, until `sweep`: removed file by file it would be seen half."""
+        if path.is_dir() and not path.is_symlink():
+            disk.make_folder(self.out / _PARTIAL)
+            disk.replace(path, self.out / _PARTIAL / os.urandom(8).hex())
+
     def _write(self, manifest: Manifest, path: Path, params: Params) -> None:
         """Write an output so that it appears at `path` whole."""
         disk.make_folder(path.parent)
-        fresh = disk.beside(path)
+        disk.make_folder(self.out / _PARTIAL)
+        fresh = self.out / _PARTIAL / f"{os.urandom(8).hex()}{path.suffix}"
         disk.before("write", path)
         try:
             with disk.writing(path):
@@ -153,13 +169,10 @@ class Publisher:
                     write_plain(self.store, manifest, fresh, without=params)
                 else:
                     copy_file(self.store / manifest.parts[0].path, fresh)
-            if path.is_dir() and not path.is_symlink():
-                disk.remove(path)
+            self._put_aside(path)
             disk.replace(fresh, path)
         except BaseException:
-            if fresh.is_dir():
-                disk.remove(fresh)
-            fresh.unlink(missing_ok=True)
+            disk.remove(fresh)
             raise
 
     @staticmethod
@@ -172,7 +185,7 @@ class Publisher:
         """Write an output of several files as a folder."""
         fresh.mkdir(parents=True)
         for part in manifest.parts:
-            target = fresh.joinpath(*(path_segment(s) for s in part.name.split("/")))
+            target = fresh.joinpath(*file_segments(part.name))
             target.parent.mkdir(parents=True, exist_ok=True)
             copy_file(self.store / part.path, target)
 
@@ -190,12 +203,15 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def file_token(path: Path) -> str:
-    """What tells whether a published file was touched: its size and time, empty where it is gone."""
+    """What tells whether a published file, or any in a published folder, was touched: sizes and times; empty: gone."""
     try:
-        found = os.stat(path)
+        if not path.is_dir():
+            found = path.stat()
+            return f"{found.st_size}:{found.st_mtime_ns}"
+        inside = sorted((p.relative_to(path).as_posix(), p.stat()) for p in path.rglob("*") if p.is_file())
     except OSError:
         return ""
-    return f"{found.st_size if not os.path.isdir(path) else 0}:{found.st_mtime_ns}"
+    return digest_of("folder", *(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in inside))
 
 
 __all__ = ["Publisher", "published_path", "published_targets"]

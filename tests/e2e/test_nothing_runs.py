@@ -6,10 +6,13 @@ Each claim has its twin in test_what_runs.py, where a real change of the same ki
 import csv
 import gzip
 import io
+import json
 import os
 import random
+import shutil
 import time
 
+import pandas as pd
 import pytest
 
 import builder as b
@@ -71,7 +74,9 @@ def shop(site):
     site.recipe(RECIPE)
     site.write("recipes/_sums.py", SUMS)
     report = site.built()
-    assert {t["name"]: t["outcome"] for t in report["targets"]} == dict.fromkeys(("priced", "by_region", "report"), "built")
+    assert {t["name"]: t["outcome"] for t in report["targets"]} == dict.fromkeys(
+        ("priced", "by_region", "report"), "built"
+    )
     assert site.built()["outcome"] == "nothing"
     return site
 
@@ -136,7 +141,15 @@ def test_the_command_says_nothing_and_prints_what_it_took_in(shop):
     report = shop.command_json("rebuild")
     assert (report["outcome"], report["targets"]) == ("nothing", [])
     assert [(s["name"], s["outcome"], s["rows"]) for s in report["sources"]] == [("orders", "unchanged", 120)]
-    assert report["totals"] == {"built": 0, "updated": 0, "unchanged": 0, "restored": 0, "failed": 0, "blocked": 0, "fresh": 3}
+    assert report["totals"] == {
+        "built": 0,
+        "updated": 0,
+        "unchanged": 0,
+        "restored": 0,
+        "failed": 0,
+        "blocked": 0,
+        "fresh": 3,
+    }
 
 
 def test_nothing_runs_after_a_change_in_a_column_that_no_recipe_reads(shop):
@@ -154,6 +167,50 @@ def test_nothing_runs_after_a_column_that_no_recipe_reads_was_added(shop):
     assert [s["error"]["code"] for s in report["sources"]] == ["schema-drift"]
     shop.project.accept("orders")
     nothing_runs(shop, {"orders": "read"})
+
+
+PLAIN = [[r[0], r[1], int(r[2]), r[3]] for r in ROWS]
+
+
+def as_parquet():
+    sink = io.BytesIO()
+    pd.DataFrame(PLAIN[::-1], columns=HEADER).to_parquet(sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "dialect"),
+    [
+        ("orders.csv.gz", zipped([[r[3], r[2], r[0], r[1]] for r in ROWS], ["note", "amount", "id", "region"]), ""),
+        ("orders.csv.gz", zipped(ROWS, delimiter=";"), ', delimiter=";"'),
+        ("orders.csv.gz", gzip.compress(csv_text(ROWS).encode("utf-16")), ', encoding="utf-16"'),
+        ("renamed.csv.gz", zipped(ROWS), ""),
+        ("orders.csv", csv_text(ROWS), ""),
+        ("orders.tsv", csv_text(ROWS, delimiter="\t"), ""),
+        ("orders.parquet", as_parquet(), ""),
+        ("orders.jsonl", "\n".join(json.dumps(dict(zip(HEADER, r))) for r in PLAIN), ""),
+    ],
+    ids=["columns in other order", "delimiter", "encoding", "renamed", "unpacked", "tsv", "parquet", "jsonl"],
+)
+def test_the_same_table_in_another_file_dialect_or_format_is_found_equal(shop, path, content, dialect):
+    (shop.root / "data/orders.csv.gz").unlink()
+    shop.write(f"data/{path}", content)
+    shop.recipe(RECIPE.replace('"data/orders.csv.gz", key="id"', f'"data/{path}", key="id"{dialect}'))
+    nothing_runs(shop, {"orders": "unchanged"})
+
+
+def test_nothing_runs_after_the_pinned_columns_were_declared(shop):
+    columns = {"id": "string", "region": "string", "amount": "int64", "note": "string"}
+    shop.recipe(RECIPE.replace('.csv.gz", key="id"', f'.csv.gz", key="id", columns={columns}'))
+    nothing_runs(shop, {"orders": "unchanged"})
+
+
+def test_nothing_runs_after_the_pin_was_lost_and_it_is_written_again(shop):
+    pin = shop.root / "schemas/orders.json"
+    text = pin.read_text()
+    pin.unlink()
+    nothing_runs(shop, {"orders": "unchanged"})
+    assert pin.read_text() == text
 
 
 def test_nothing_runs_after_a_file_that_no_source_names_came(shop):
@@ -177,12 +234,18 @@ def test_nothing_runs_after_a_file_that_no_source_names_came(shop):
                      id="formatting"),
         pytest.param("RATE = 3", "OTHER = 9\nRATE = 3", id="constant that nothing uses"),
         pytest.param("RATE = 3", "\n\n\nRATE = 3", id="lines"),
-        pytest.param("@b.recipe(key=\"region\")", "@b.recipe(key=\"region\", retries=2, priority=3, timeout=60)", id="how it runs"),
+        pytest.param('(key="region")', '(key="region", retries=2, priority=3, timeout=60)', id="how it runs"),
     ],
 )  # fmt: skip
 def test_nothing_runs_after_a_change_in_a_recipe_that_changes_nothing(shop, old, new):
     assert old in RECIPE
     shop.recipe(RECIPE.replace(old, new))
+    nothing_runs(shop)
+
+
+def test_nothing_runs_after_recipes_came_in_another_order(shop):
+    head, *recipes = RECIPE.split("\n\n\n")
+    shop.recipe("\n\n\n".join([head, *recipes[::-1]]))
     nothing_runs(shop)
 
 
@@ -245,6 +308,29 @@ def test_nothing_runs_after_the_project_was_moved(shop, tmp_path):
 def test_nothing_runs_after_settings_that_no_output_depends_on(shop):
     shop.write("builder.toml", 'name = "other"\n[lanes]\ndatabase = 1\n[cluster]\nworkers = 1\n')
     nothing_runs(shop)
+
+
+def test_nothing_runs_when_other_targets_are_published(shop):
+    def published():
+        return {p.name for p in (shop.root / "out").iterdir()}
+
+    assert published() == {"report.json"}
+    for setting, expected in (('"all"', {"priced.parquet", "by_region.parquet", "report.json"}), ("[]", set())):
+        shop.write("builder.toml", f"publish = {setting}\n")
+        nothing_runs(shop)
+        assert published() == expected
+
+
+def test_nothing_runs_when_out_was_lost_and_it_is_published_again(shop):
+    report = shop.root / "out/report.json"
+    before = report.read_bytes()
+    shutil.rmtree(shop.root / "out")
+    nothing_runs(shop)
+    assert report.read_bytes() == before
+    report.chmod(0o644)
+    report.write_bytes(b"scribble")
+    nothing_runs(shop)
+    assert report.read_bytes() == before
 
 
 def test_nothing_runs_with_a_lost_cache_of_the_graph(shop):

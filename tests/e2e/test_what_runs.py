@@ -1,4 +1,4 @@
-"""A change runs exactly the targets that depend on it: named one by one, for every kind of thing that a recipe depends on.
+"""A change runs exactly the targets that depend on it: named one by one, for all that a recipe can depend on.
 
 Each test knows the whole set of targets that may run; one more is as wrong as one less.
 """
@@ -11,7 +11,7 @@ import pytest
 import builder as b
 
 FILES = {
-    "main.py": '''
+    "main.py": """
         from . import _first
         from ._first import one_away
 
@@ -67,8 +67,8 @@ FILES = {
         @b.recipe
         def all_sum(helped_sum, floored: pd.DataFrame) -> dict:
             return {"helped": helped_sum["v"], "floored": int(floored["v"].sum())}
-    ''',
-    "_first.py": '''
+    """,
+    "_first.py": """
         from ._second import two_away
 
         BESIDE = 100
@@ -80,8 +80,8 @@ FILES = {
 
         def beside(values):
             return values + BESIDE
-    ''',
-    "_second.py": '''
+    """,
+    "_second.py": """
         STEP = 5
 
 
@@ -91,14 +91,17 @@ FILES = {
 
         def nobody_calls(values):
             return values
-    ''',
+    """,
 }
 EVERY = {"helped", "floored", "added", "scaled", "through_module", "words", "helped_sum", "all_sum"}
 
 
 def write_recipes(site, files):
     for name, text in files.items():
-        site.write(f"recipes/{name}", ("import builder as b\nimport pandas as pd\n" if name == "main.py" else "") + dedent(text))
+        site.write(
+            f"recipes/{name}",
+            ("import builder as b\nimport pandas as pd\n" if name == "main.py" else "") + dedent(text),
+        )
 
 
 @pytest.fixture
@@ -123,7 +126,8 @@ def sums(site):
         ("main.py", "scale=3", "scale=4", {"scaled"}),
         ("main.py", "numbers[numbers[\"n\"] >= FLOOR]", "numbers[numbers[\"n\"] > FLOOR]", {"floored", "all_sum"}),
     ],
-    ids=["constant two calls away", "helper two calls away", "helper", "constant of a module", "constant", "value in a dict",
+    ids=["constant two calls away", "helper two calls away", "helper", "constant of a module", "constant",
+         "value in a dict",
          "closure value", "closure code", "default argument", "the recipe"],
 )  # fmt: skip
 def test_a_change_runs_what_reaches_it(sums, file, old, new, expected):
@@ -155,7 +159,12 @@ def test_a_new_row_runs_what_reads_the_table(sums):
 
 
 def test_a_renamed_recipe_runs_under_its_new_name_and_what_reads_it(sums):
-    text = FILES["main.py"].replace("def floored", "def lifted").replace("floored:", "lifted:").replace('floored["v"]', 'lifted["v"]')
+    text = (
+        FILES["main.py"]
+        .replace("def floored", "def lifted")
+        .replace("floored:", "lifted:")
+        .replace('floored["v"]', 'lifted["v"]')
+    )
     write_recipes(sums, FILES | {"main.py": text})
     assert sums.ran() == {"lifted", "all_sum"}
     assert "floored" not in sums.states()
@@ -186,7 +195,9 @@ def test_a_read_of_other_columns_runs_its_recipe(sums):
 
 
 def test_version_is_the_reason_that_explain_gives(sums):
-    text = FILES["main.py"].replace('@b.recipe(key="n")\n        def scaled', '@b.recipe(key="n", version=2)\n        def scaled')
+    text = FILES["main.py"].replace(
+        '@b.recipe(key="n")\n        def scaled', '@b.recipe(key="n", version=2)\n        def scaled'
+    )
     write_recipes(sums, FILES | {"main.py": text})
     reasons = sums.project.explain("scaled").to_json()["reasons"]
     assert [r["kind"] for r in reasons] == ["version"]
@@ -201,7 +212,9 @@ def test_depends_runs_all(sums):
     assert sums.outcomes() == dict.fromkeys(EVERY, "unchanged")
     sums.write("metadata/units.yaml", "m: 2\n")
     reasons = {t["name"]: t["reasons"] for t in sums.project.status().to_json()["targets"]}
-    assert {(r["kind"], r["subject"]) for found in reasons.values() for r in found} == {("project", "metadata/units.yaml")}
+    assert {(r["kind"], r["subject"]) for found in reasons.values() for r in found} == {
+        ("project", "metadata/units.yaml")
+    }
     assert sums.ran() == EVERY
 
 
@@ -228,7 +241,9 @@ def ran_by_command(site):
 
 
 def test_a_declared_librarys_version_runs_the_recipes_that_declare_it(sums):
-    text = FILES["main.py"].replace('@b.recipe(key="n")\n        def added', '@b.recipe(key="n", environment=("ruler",))\n        def added')
+    text = FILES["main.py"].replace(
+        '@b.recipe(key="n")\n        def added', '@b.recipe(key="n", environment=("ruler",))\n        def added'
+    )
     write_recipes(sums, FILES | {"main.py": text})
     install(sums, "1.2.0")
     assert ran_by_command(sums) == {"added": "unchanged"}
@@ -356,7 +371,11 @@ def test_a_deleted_value_of_a_parameter_runs_nothing_and_retires_its_members(sho
     shops.recipe(FAMILY.replace("[2023, 2024]", "[2024]"))
     report = shops.built()
     assert report["targets"] == []
-    assert set(report["retired"]) == {"forecast[state=CA,year=2023]", "forecast[state=WA,year=2023]", "outlook[year=2023]"}
+    assert set(report["retired"]) == {
+        "forecast[state=CA,year=2023]",
+        "forecast[state=WA,year=2023]",
+        "outlook[year=2023]",
+    }
     assert shops.built()["outcome"] == "nothing"
     shops.recipe(FAMILY)
     assert set(shops.outcomes().values()) == {"restored"}
@@ -388,7 +407,7 @@ def days(site):
     for day in (1, 2, 3):
         site.write(f"data/days/{day}.csv", f"id,sold\n{day},{day * 10}\n")
         site.write(f"data/notes/{day}.txt", f"note {day}\n")
-    site.recipe('''
+    site.recipe("""
         days = b.source("days", "data/days/*.csv", key="id")
         notes = b.source("notes", "data/notes/*.txt")
 
@@ -399,7 +418,7 @@ def days(site):
         @b.recipe
         def texts(notes: b.Files) -> dict:
             return {name: path.read_text() for name, path in notes.items()}
-    ''')
+    """)
     assert site.ran() == {"total", "texts"}
     return site
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from worlds import Site, edit, make_world
 
@@ -121,6 +122,17 @@ class Chain:
             self.note(f"killed before write {number} ({operations[number - 1]})")
         finally:
             disk.on_write = None
+        self.whole()
+
+    def whole(self) -> None:
+        """All that the ledger calls present is in the store."""
+        if not (self.root / ".builder").exists():
+            return
+        ledger = Ledger.open(self.root / ".builder")
+        parts = {p.path for c in ledger.currents().values() for p in ledger.manifest(c.manifest_id).parts}
+        ledger.close()
+        lost = [p for p in sorted(parts) if not (self.root / ".builder" / p).is_file()]
+        claim(not lost, f"the store lacks {lost}")
 
     def some(self, rng: random.Random) -> None:
         """Rebuild some targets only; they and what they need are as in a build from nothing."""
@@ -138,7 +150,7 @@ class Chain:
 
     def upkeep(self, rng: random.Random) -> None:
         """gc or fsck, which may be killed; then nothing has to run."""
-        what = rng.choice(["gc", "gc", "fsck", "verify"])
+        what = rng.choice(["gc", "gc", "fsck", "damage", "verify"])
         self.note(what)
         if what == "verify":
             found = self.project().verify(inline=True)
@@ -151,11 +163,43 @@ class Chain:
             self.project().gc(keep=1)
             claim(not self.project().gc(keep=1).paths, "gc found more after gc")
             self.finished = set()
+        elif what == "damage":
+            self.damage(rng)
         else:
             problems = self.project().fsck().problems
             claim(not problems, f"fsck found {problems}")
+        self.whole()
         self.again("after " + what)
         self.check_out(self.clean(None))
+
+    def damage(self, rng: random.Random) -> None:
+        """Lose or spoil a part; fsck finds and mends it."""
+        parts = sorted(p for p in files_of(self.root / ".builder", "parts") if not p.endswith(".rows"))
+        if not parts:
+            return
+        path = self.root / ".builder" / rng.choice(parts)
+        if rng.random() < 0.5:
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:-1] + b"?")
+        known = {p for p in self.named_parts() if (self.root / ".builder" / p) == path}
+        self.finished = set()
+        if rng.random() < 0.3:
+            self.killed(rng, lambda: self.project().fsck(repair=True, inline=True))
+        else:
+            found = self.project().fsck(repair=True, inline=True)
+            claim(bool(found.problems) == bool(known), f"{path.name} was damaged, fsck found {found.problems}")
+        self.project().fsck(repair=True, inline=True)
+        problems = self.project().fsck().problems
+        claim(not problems, f"fsck found {problems} after a repair")
+        self.rebuild()
+
+    def named_parts(self) -> set[str]:
+        """Paths of all parts that the ledger names."""
+        ledger = Ledger.open(self.root / ".builder")
+        found = set(ledger.part_paths())
+        ledger.close()
+        return found
 
     # -- the proof ---------------------------------------------------------------------------------------------------
 
@@ -171,8 +215,28 @@ class Chain:
         self.not_again(run)
         clean = self.clean(None)
         self.equal(clean, set(graph.targets))
+        failed, expected = ({t.name for t in r.targets if t.outcome == "failed"} for r in (run, clean.run))
+        claim(failed == expected, f"failed {sorted(failed)}, from nothing {sorted(expected)}")
         self.check_out(clean)
         self.again("at once")
+        self.loads(clean)
+
+    def loads(self, clean: Clean) -> None:
+        """What is read of one target, chosen by the chain's seed, equals what is read of it from nothing."""
+        good = sorted(n for n, o in clean.outcomes.items() if o not in BAD)
+        if not good:
+            return
+        name = good[self.seed % len(good)]
+        values = [p.load(name) for p in (self.project(), Project(self.clean_config()))]
+        claim(is_same(*values), f"{name} is read as {values[0]}, from nothing {values[1]}")
+        if len(good) == len(clean.outcomes) and all(s.outcome != "failed" for s in clean.run.sources):
+            complete = self.project().load(name, run="complete")
+            claim(is_same(complete, values[1]), f"{name} of the complete build is {complete}, from nothing {values[1]}")
+
+    def clean_config(self) -> Any:
+        """The project's settings with a store and out/ of their own."""
+        here = self.folder / "clean"
+        return replace(self.project().config, store=here / "store", out=here / "out")
 
     def not_again(self, run: Any) -> None:
         """What was finished once under a key, and is still in the store, is never run again."""
@@ -193,8 +257,7 @@ class Chain:
         if self.last_clean is not None and self.last_state == state:
             return self.last_clean
         shutil.rmtree(here, ignore_errors=True)
-        config = replace(self.project().config, store=here / "store", out=here / "out")
-        run = Project(config).rebuild(targets, inline=True)
+        run = Project(self.clean_config()).rebuild(targets, inline=True)
         self.count("builds from nothing")
         self.last_clean, self.last_state = Clean(run, self.currents(here / "store"), here), state
         return self.last_clean
@@ -223,9 +286,6 @@ class Chain:
         if targets >= set(states):
             names = {n for n in here if n in states or n in self.graph.sources}
             claim(set(here) == names, f"{sorted(set(here) - names)} are still current")
-            failed = {n for n, o in clean.outcomes.items() if o == "failed"}
-            run_failed = {t.name for t in self.run.targets if t.outcome == "failed"}
-            claim(run_failed == failed, f"failed {sorted(run_failed)}, from nothing {sorted(failed)}")
 
     def is_behind(self, name: str, impure: set[str]) -> bool:
         """Whether a target reads, however far up, what runs on every rebuild."""
@@ -282,6 +342,11 @@ def claim(holds: bool, otherwise: str) -> None:
     """Nothing, where the law holds."""
     if not holds:
         raise BrokenLawError(otherwise)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Whether two loaded values are equal, frames with their dtypes."""
+    return bool(one.equals(other)) if hasattr(one, "equals") else bool(one == other)
 
 
 def base_of(name: str) -> str:
@@ -350,10 +415,15 @@ def shrink(failure: Failure, folder: Path) -> Failure:
 
 
 @contextmanager
-def not_durable() -> Iterator[None]:
-    """No flushing to the disk meanwhile: these kills are of the process, not of the machine."""
-    before, disk.durable = disk.durable, False
+def at_small_scale() -> Iterator[None]:
+    """No flushing to the disk meanwhile, for these kills are of the process, not of the machine; and one thread for a few rows."""
+    before = disk.durable, pa.cpu_count(), pa.io_thread_count()
+    disk.durable = False
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
     try:
         yield
     finally:
-        disk.durable = before
+        disk.durable = before[0]
+        pa.set_cpu_count(before[1])
+        pa.set_io_thread_count(before[2])

@@ -1,7 +1,7 @@
 """What a recipe may see: each numbered line of the contract's list, as properties of what really arrives.
 
-The recipes here write down everything they can see of an input: columns, dtypes, index, values. Storage in one part or many, the order
-of rows in a file, chunks, workers and hash seeds must leave that, and every digest, as it is.
+The recipes here write down everything they can see of an input: columns, dtypes, index, values. Storage in one part or many,
+the order of rows in a file, chunks, workers and hash seeds must leave that, and every digest, as it is.
 """
 
 import datetime as dt
@@ -136,7 +136,7 @@ def test_storage_in_1_3_or_50_parts_and_any_order_of_rows_look_the_same(site, mo
 
 
 def test_a_version_in_parts_in_any_order_reads_the_same(site, monkeypatch):
-    """A keyed version whose parts were written in another order has the same digest, and its rows still arrive sorted."""
+    """A keyed version whose rows were written in another order has the same digest, and arrives sorted."""
     site.write("data/table.csv", csv_of([[f"k{n:02}", n] for n in range(30)], ["k", "n"]))
     write_seen(site)
     site.recipe(RECIPE.format(key="k", columns={"k": "string", "n": "Int64"}, keep_order=""))
@@ -194,7 +194,8 @@ SEEN_AS = {
 }  # fmt: skip
 TEXTS = {
     "int64": ["1", "-5"], "Int64": ["1", ""], "bool": ["true", "false"], "boolean": ["true", ""], "float64": ["1", ""],
-    "string": ["a", ""], "date": ["2024-02-29", ""], "timestamp": ["2024-02-29T00:00:00Z", ""], "decimal(9,2)": ["1.5", ""],
+    "string": ["a", ""], "date": ["2024-02-29", ""], "timestamp": ["2024-02-29T00:00:00Z", ""],
+    "decimal(9,2)": ["1.5", ""],
 }  # fmt: skip
 
 
@@ -211,7 +212,9 @@ def test_the_dtype_depends_on_the_schema_alone(site, how):
     site.built()
     for name in ("arrived", "arrived_again"):
         found = site.load(name)
-        assert dict(zip(found["columns"], found["dtypes"])) == {"k": "int64"} | {c: SEEN_AS[d] for d, c in names.items()}
+        assert dict(zip(found["columns"], found["dtypes"])) == {"k": "int64"} | {
+            c: SEEN_AS[d] for d, c in names.items()
+        }
     assert [str(d) for d in site.load("table").dtypes] == ["int64", *SEEN_AS.values()]
 
 
@@ -235,7 +238,8 @@ def test_the_dtype_of_an_integer_that_may_be_null_is_the_same_in_a_part_without_
         @b.recipe
         def dtypes(table: dd.DataFrame) -> dict:
             frames = [p.compute() for p in table.partitions]
-            return {"parts": len(frames), "dtypes": sorted({str(f["v"].dtype) for f in frames}), "n": sum(map(len, frames))}
+            dtypes = sorted({str(f["v"].dtype) for f in frames})
+            return {"parts": len(frames), "dtypes": dtypes, "n": sum(map(len, frames))}
     """)
     site.built()
     found = site.load("dtypes")
@@ -275,7 +279,12 @@ def test_columns_are_inferred_from_the_whole_first_version_and_pinned(site, monk
     site.built()
     assert site.load("arrived")["dtypes"] == ["int64", "float64", "string", "boolean"]
     pinned = json.loads((site.root / "schemas/table.json").read_text())
-    assert list(pinned["columns"]) == ["k", "x", "s", "f"] or [c["name"] for c in pinned["columns"]] == ["k", "x", "s", "f"]
+    assert list(pinned["columns"]) == ["k", "x", "s", "f"] or [c["name"] for c in pinned["columns"]] == [
+        "k",
+        "x",
+        "s",
+        "f",
+    ]
     site.write("data/table.csv", csv_of([[1, 7, 8, "false"]], ["k", "x", "s", "f"]))
     site.built()
     found = site.load("arrived")
@@ -293,7 +302,9 @@ def test_drift_is_an_error_until_it_is_accepted(site):
     report = site.rebuild()
     problem = report["sources"][0]["error"]
     assert problem["code"] == "schema-drift"
-    assert {"v", "six", "3"} <= {w.strip("'") for _, v in problem["facts"] for w in str(v).split()} | {str(problem["place"]).rpartition(":")[2]}
+    assert {"v", "six", "3"} <= {w.strip("'") for _, v in problem["facts"] for w in str(v).split()} | {
+        str(problem["place"]).rpartition(":")[2]
+    }
     assert "accept" in problem["hint"]
     assert {t["outcome"] for t in report["targets"]} == {"blocked"}
     assert site.load("arrived") == before
@@ -458,7 +469,6 @@ def test_modules_are_compiled_from_source_never_from_pyc(site):
     helper = site.write("recipes/_helper.py", "VALUE = 1\n")
     stamp = helper.stat().st_mtime_ns
     stale = site.write("stale.py", "VALUE = 2\n")
-    import os
 
     os.utime(stale, ns=(stamp, stamp))
     folder = site.root / "recipes/__pycache__"
@@ -624,19 +634,27 @@ def test_a_failed_target_stays_failed_and_its_dependents_blocked_until_it_is_bui
 def test_a_table_of_no_rows_is_a_table(site):
     site.write("data/table.csv", "k,v\n")
     (site.root / "data/other.parquet").parent.mkdir(exist_ok=True)
-    pq.write_table(pa.table({"k": pa.array([], pa.int64()), "v": pa.array([], pa.string())}), site.root / "data/other.parquet")
+    pq.write_table(
+        pa.table({"k": pa.array([], pa.int64()), "v": pa.array([], pa.string())}), site.root / "data/other.parquet"
+    )
     write_seen(site)
-    site.recipe(RECIPE.format(key="k", columns={"k": "int64", "v": "string"}, keep_order="") + dedent("""
+    site.recipe(
+        RECIPE.format(key="k", columns={"k": "int64", "v": "string"}, keep_order="")
+        + dedent("""
         other = b.source("other", "data/other.parquet", key="k")
 
         @b.recipe
         def arrived_other(other: pd.DataFrame) -> dict:
             return seen(other)
-    """))
+    """)
+    )
     site.built()
     assert site.load("arrived")["rows"] == site.load("arrived_other")["rows"] == []
     assert site.load("arrived")["dtypes"][1] == site.load("arrived_other")["dtypes"][1] == "string"
-    assert len(pd.read_parquet(site.root / "out/copied.parquet") if (site.root / "out/copied.parquet").exists() else []) == 0
+    assert (
+        len(pd.read_parquet(site.root / "out/copied.parquet") if (site.root / "out/copied.parquet").exists() else [])
+        == 0
+    )
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
@@ -701,7 +719,8 @@ CHUNKED = """
         if HOW == "reversed":
             return frame.iloc[::-1]
         if HOW == "arrow":
-            return pa.concat_tables([pa.Table.from_pandas(frame.iloc[n:n + 9], preserve_index=False) for n in range(0, ROWS, 9)])
+            pieces = [frame.iloc[n:n + 9] for n in range(0, ROWS, 9)]
+            return pa.concat_tables([pa.Table.from_pandas(p, preserve_index=False) for p in pieces])
         if HOW == "dask":
             return dd.from_pandas(frame, npartitions=6)
         if HOW == "category":
@@ -762,7 +781,9 @@ def test_one_or_two_workers_on_dask_agree_with_the_inline_runner(site, monkeypat
     site.write("data/rows.csv", csv_of([[f"w{n}", n] for n in range(50)], ["k", "v"]))
     site.write("data/days/1.csv", "id\n1\n")
     site.write("data/days/2.csv", "id\n2\n")
-    site.recipe(HASHED + """
+    site.recipe(
+        HASHED
+        + """
     import os
     days = b.source("days[day={day}]", "data/days/{day}.csv", key="id")
 
@@ -773,7 +794,8 @@ def test_one_or_two_workers_on_dask_agree_with_the_inline_runner(site, monkeypat
     @b.recipe(inputs={"parts": "days[*]"})
     def gathered(parts: pd.DataFrame) -> dict:
         return {"n": len(parts), "columns": list(parts.columns)}
-    """)
+    """
+    )
     looks = []
     for options in ({}, {"inline": False, "workers": 1}, {"inline": False, "workers": 2}):
         site.built(**options)

@@ -1,0 +1,39 @@
+"""After any sequence of edits, kills and retries a rebuild equals a build from nothing, digest for digest.
+
+``benchmarks/chains.py`` plays many more chains, and replays the one that a failure here prints.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from laws import at_small_scale, run_chain, shrink
+
+CHAINS = 200
+GROUP = 10
+LENGTH = 15
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in memory where there is one: a chain makes and removes thousands of small files."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="chain-", dir=memory if memory.is_dir() else None) as made, at_small_scale():
+        yield Path(made) / "chain"
+
+
+@pytest.mark.parametrize("first", range(0, CHAINS, GROUP))
+def test_whatever_happened_before_a_rebuild_equals_a_build_from_nothing(first: int, folder: Path) -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(first, first + GROUP):
+        failure = run_chain(seed, LENGTH, folder, counts=counts)
+        if failure is not None:
+            failure = shrink(failure, folder)
+            pytest.fail(f"{failure}\n{failure.trace}", pytrace=False)
+    # Chains in which nothing happens would prove nothing.
+    assert counts["builds from nothing"] >= GROUP * LENGTH // 2
+    assert min(counts[what] for what in ("built", "unchanged", "restored", "failed", "blocked", "kills")) > 0
