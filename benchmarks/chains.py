@@ -21,7 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "property
 from laws import at_small_scale, run_chain, shrink
 
 
-def one(seed: int, length: int, skipped: frozenset[int] = frozenset(), shrinks: bool = True) -> tuple[str, dict[str, int]]:
+def one(
+    seed: int, length: int, skipped: frozenset[int] = frozenset(), shrinks: bool = True
+) -> tuple[str, dict[str, int]]:
     """What a chain broke, as text (empty where nothing), and what happened in it."""
     counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="chain-") as folder, at_small_scale():
@@ -58,10 +60,13 @@ def main() -> int:
         for seed, found in zip(seeds, pool.map(play, seeds), strict=True):
             text, counts = found
             broken += bool(text)
-            totals = {k: totals.get(k, 0) + counts.get(k, 0) for k in (*totals, *(k for k in counts if k not in totals))}
+            totals = {
+                k: totals.get(k, 0) + counts.get(k, 0) for k in (*totals, *(k for k in counts if k not in totals))
+            }
             if text:
                 print(f"\nseed {seed}: {text}", flush=True)
-    print(f"{given.chains} chains of {given.length}: {broken} broken; {json.dumps(totals)}; {time.perf_counter() - began:.0f} s")
+    spent_s = time.perf_counter() - began
+    print(f"{given.chains} chains of {given.length}: {broken} broken; {json.dumps(totals)}; {spent_s:.0f} s")
     return int(broken > 0)
 
 

@@ -110,6 +110,9 @@ def fault_of(name: str, content: bytes) -> str:
             is_whole = False
     elif name.endswith(".png"):
         is_whole = content[:4] == b"\x89PNG" and content[-8:-4] == b"IEND"
+    elif name.endswith(".sqlite"):
+        page_bytes, pages = int.from_bytes(content[16:18]), int.from_bytes(content[28:32])
+        is_whole = content.startswith(b"SQLite format 3\0") and page_bytes * pages == len(content)
     else:
         is_whole = content.endswith(b"END\n")
     return "" if is_whole else f"half file in out/: {name}, {len(content)} bytes"
@@ -130,7 +133,7 @@ def watching(site: Site) -> Iterator[list[int]]:
                         with contextlib.suppress(FileNotFoundError):
                             fault = fault_of(name, Path(folder, name).read_bytes())
                             seen[0] += 1
-                            if fault:
+                            if fault and fault not in site.problems:
                                 site.problems.append(fault)
 
     thread = threading.Thread(target=look, daemon=True)
@@ -146,7 +149,7 @@ def watching(site: Site) -> Iterator[list[int]]:
 
 
 def is_under_way(site: Site, process: subprocess.Popen[bytes], committed: int, chance: float) -> bool:
-    """Whether a command still runs once this many steps are committed, and a moment more; with none, some time of its start."""
+    """Whether a command still runs a moment after this many steps were committed; with none, some time into its start."""
     while process.poll() is None and len(site.done_attempts()) < committed:
         time.sleep(0.005)
     time.sleep(chance * (START_S if committed == 0 else STEP_S))

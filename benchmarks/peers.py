@@ -1,8 +1,8 @@
 """The reference DAG as each tool wants it written: make, ninja, doit, Snakemake, and builder beside them.
 
-Decides what the build files say and which commands build, preview and ask; `workflow` and `answers` run them. Every tool
-gets the same tasks (mix.c, mix.py), the same sources and the same places of outputs: ``out/KIND/TASK.txt``. Builder keeps
-its outputs in its store and is asked for them through its own API.
+Decides what the build files say and which commands build and preview; `workflow` and `answers` run them. Every tool
+gets the same tasks (mix.c, mix.py), sources and places of outputs: ``out/KIND/TASK.txt``. Builder keeps its
+outputs in its store and is asked for them through its own API.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def reads_of(task: Task) -> list[str]:
     return [path_of(name) for name in task.needs]
 
 
-# -- what each tool is given ---------------------------------------------------------------------------------------------
+# -- what each tool is given -------------------------------------------------------------------------------------------
 
 
 def for_make(work: Work) -> dict[str, str]:
@@ -124,7 +124,8 @@ def for_doit(work: Work) -> dict[str, str]:
         "BY_KIND = {}\nfor task in json.load(open('dag.json')):\n    BY_KIND.setdefault(task[1], []).append(task)\n"
     )
     kinds = "".join(
-        f"def do_{kind}(out, task, param, reads):\n    mix(out, task, '{kind}', '{work.knobs.salt(kind)}', param, reads)\n"
+        f"def do_{kind}(out, task, param, reads):\n"
+        f"    mix(out, task, '{kind}', '{work.knobs.salt(kind)}', param, reads)\n"
         f"def task_{kind}():\n    for task, _, out, reads in BY_KIND['{kind}']:\n"
         f"        yield dict(name=task, file_dep=reads, targets=[out], uptodate=[config_changed({{'p': {param}}})],\n"
         f"                   actions=[(do_{kind}, [out, task, {param}, reads])])\n"
@@ -167,7 +168,7 @@ def _tasks_json(work: Work) -> str:
     return json.dumps([[t.name, t.kind, out_of(t), reads_of(t)] for t in work.dag.tasks])
 
 
-# -- the tools -----------------------------------------------------------------------------------------------------------
+# -- the tools ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ def put(path: Path, text: str) -> None:
         path.write_text(text)
 
 
-# -- what must come out ----------------------------------------------------------------------------------------------------
+# -- what must come out ------------------------------------------------------------------------------------------------
 
 
 def expected(work: Work) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -361,6 +362,8 @@ def fsck_command(directory: str | None, repair: bool, inline: bool) -> tuple[Any
 def main() -> None:
     """Run the command line."""
     args = sys.argv[1:]
+    # A look at a graph makes many objects that all stay: collecting them over and over was a tenth of its time.
+    gc.set_threshold(100_000, 20, 20)
     try:
         cli.main(args, standalone_mode=False, prog_name="builder")
     except click.ClickException as caught:

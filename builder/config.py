@@ -53,9 +53,11 @@ def find_project(start: Path) -> Path:
     Raises
     ------
     ConfigError
-        ``config`` where no folder is one.
+        ``config`` where no folder is one, or `start` is none.
     """
     here = start.resolve()
+    if not here.is_dir():
+        raise error("config", f"'{start}' is no folder", place=str(start), hint="name the project's folder")
     bare: Path | None = None
     for folder in (here, *here.parents):
         if bare is None:
@@ -267,7 +269,7 @@ def _keys_by_line(text: str) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _dotted(text: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
+    return tuple(part.strip().strip("\"'") for part in re.findall(r"""\s*(?:"[^"]*"|'[^']*'|[^.]+)\s*""", text))
 
 
 def _shown(value: object) -> str:

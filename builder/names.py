@@ -40,7 +40,7 @@ def check_name(name: str, what: str, place: str | None = None) -> str:
         shown = repr(name) if len(repr(name)) < 80 else repr(name)[:76] + "…'"
         raise error(
             "recipe-declaration",
-            f"{shown} is not a legal name of a {what}",
+            f"{shown} is not a legal name of {'an' if what[0] in 'aeiou' else 'a'} {what}",
             place=place,
             hint="use letters, digits, _ and -, starting with a letter, at most 200 bytes",
         )

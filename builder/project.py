@@ -105,7 +105,7 @@ class Project:
         wanted = self.selected(situation, targets)
         plan = make_plan(situation, recall, wanted, is_forced=all)
         schedule = self.schedule(plan, recall, workers)
-        report = PlanReport(plan, schedule, situation_token(situation, recall), wanted and tuple(wanted))
+        report = PlanReport(plan, schedule, situation_token(situation, recall), None if wanted is None else tuple(wanted))
         recall.ledger.close()
         return report
 

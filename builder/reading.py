@@ -83,7 +83,9 @@ def _run_of(ledger: Ledger, run: str) -> int:
         return named
     number = ledger.complete_run()
     if number is None:
-        raise error("unknown-target", "there was no complete build yet", place=run, hint="builder rebuild until all is fresh")
+        raise error(
+            "unknown-target", "there was no complete build yet", place=run, hint="builder rebuild until all is fresh"
+        )
     return number
 
 

@@ -235,8 +235,12 @@ def fsck(project: Project, repair: bool, **options: Any) -> Checked:
         ledger = Ledger.open(store)
         for (answer,) in ledger.rows("PRAGMA quick_check"):
             if answer != "ok":
-                raise error("store-damaged", "the store's ledger cannot be read", place=str(store / FILE),
-                            hint="builder fsck --repair")
+                raise error(
+                    "store-damaged",
+                    "the store's ledger cannot be read",
+                    place=str(store / FILE),
+                    hint="builder fsck --repair",
+                )
         ledger.currents(), ledger.runs(), list(ledger.part_paths())
     except BuilderError as cause:
         if cause.code != "store-damaged":

@@ -76,7 +76,7 @@ def _recipe(spec: AttemptSpec, work: RecipeSpec) -> tuple[Loaded, RecipeDecl]:
         "source-moved",
         f"recipe '{work.recipe}' is not the one that was planned with",
         target=spec.step,
-        hint="a file that it reads while loading changed during the run: rebuild again",
+        hint="a file or variable read while it loads changed during the run, or differs on the worker: rebuild again",
     )
 
 

@@ -384,7 +384,7 @@ class Driver:
         done = {e.id for e in ended}
         for identity, running in self.running.items():
             limit = running.timeout_s
-            if identity not in done and limit is not None and now > running.started_s + limit:
+            if identity not in done and limit is not None and now >= running.started_s + limit:
                 self.runner.kill(identity, "timed-out", f"'{running.node.name}' ran longer than {limit:g} s")
                 running.timeout_s = None
         return ended

@@ -113,9 +113,10 @@ class Results:
         resolved = (self.workspace / path).resolve()
         if not resolved.exists() or (resolved != root and root not in resolved.parents):
             raise self._wrong(f"returned the path {str(path)!r}, which is not in b.workspace()", HINT)
-        files = [resolved] if resolved.is_file() else sorted(p for p in resolved.rglob("*") if p.is_file())
-        if any(p.is_symlink() or root not in p.resolve().parents for p in files):
+        found = [self.workspace / path] if resolved.is_file() else sorted(resolved.rglob("*"))
+        if any(p.is_symlink() or (root not in p.resolve().parents) for p in found):
             raise self._wrong("wrote a link in its workspace", "write plain files")
+        files = [p for p in found if p.is_file()]
         kind: Kind = "file" if resolved.is_file() else "files"
         parts = [self._moved(p, p.name if kind == "file" else p.relative_to(resolved).as_posix()) for p in files]
         digest = files_digest(kind, [(p.name, p.digest) for p in parts])

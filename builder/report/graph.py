@@ -21,7 +21,7 @@ FILLS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GraphReport:
     """The graph of a plan's situation, whole or only some targets with what they need."""
 
@@ -63,11 +63,16 @@ class GraphReport:
         lines += [f"  {_quoted(a)} -> {_quoted(b)};" for a, b in edges]
         return "\n".join([*lines, "}"])
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def __str__(self) -> str:
         return self.to_dot()
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return {"text/plain": self.to_dot(), "application/json": self.to_json()}
+    def _repr_html_(self) -> str:
+        from builder.report.html import graph_html
+
+        return graph_html(self.to_json())
 
 
 def _quoted(text: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
+from typing import Any
 
 from builder.execute.report import Run
 from builder.plan.verdict import State
@@ -76,6 +78,25 @@ def plan_html(report: PlanReport) -> str:
         for s in report.schedule.slots
     ]
     return table(["step", "action", "predicted", "lanes"], rows)
+
+
+def graph_html(value: dict[str, Any]) -> str:
+    """The graph's document as a table: families folded, the number of members in each state, and what they read."""
+    states: dict[str, Counter[str]] = {}
+    for node in value["nodes"]:
+        states.setdefault(node["name"].partition("[")[0], Counter())[node["state"]] += 1
+    reads: dict[str, dict[str, None]] = {}
+    for read, reader in value["edges"]:
+        reads.setdefault(reader.partition("[")[0], {})[read.partition("[")[0]] = None
+    rows = [
+        [
+            escape(base),
+            ", ".join(f"{n} {_badge(s)}" if counts.total() > 1 else _badge(s) for s, n in counts.items()),
+            escape(", ".join(reads.get(base, ()))),
+        ]
+        for base, counts in states.items()
+    ]
+    return table(["name", "state", "reads"], rows)
 
 
 def run_html(run: Run) -> str:

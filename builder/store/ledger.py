@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from builder.digests import Digest
 from builder.errors import BuilderError, error, from_json
@@ -117,7 +118,9 @@ def run_number(name: str) -> int:
     digits = name.removeprefix("r")
     if digits.isdecimal():
         return int(digits)
-    raise error("unknown-target", f"'{name}' is not the name of a run", place=name, hint="builder history lists the runs")
+    raise error(
+        "unknown-target", f"'{name}' is not the name of a run", place=name, hint="builder history lists the runs"
+    )
 
 
 class Ledger:
@@ -152,7 +155,10 @@ class Ledger:
                 db.close()
                 raise
         except sqlite3.DatabaseError as cause:
-            raise ledger_error(path, cause) from cause
+            refused = ledger_error(path, cause)
+            if refused.code == "store-read-only" and not create and not _has_log(path):
+                return cls(cls._ready(_read_only(path), path), store)
+            raise refused from cause
         except OSError as cause:
             raise store_error(cause, path) from cause
 
@@ -362,6 +368,17 @@ def damaged(path: Path, cause: object) -> BuilderError:
         facts=[("reason", str(cause))],
         hint="builder fsck --repair sets it aside and builds anew; out/ can be read meanwhile",
     )
+
+
+def _has_log(path: Path) -> bool:
+    """Whether a write-ahead log holds commits that are not in the ledger's file yet."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A ledger on a disk that cannot be written, where SQLite can keep no log; nobody else changes it either."""
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
 
 
 def _fill(db: sqlite3.Connection) -> sqlite3.Connection:

@@ -46,7 +46,7 @@ def published_path(name: str, base: str, params: Params, manifest: Manifest) -> 
     """Where a target lies, relative to ``out/``: ``NAME.parquet``, or ``NAME/state=CA/part-0.parquet`` for a member."""
     suffix = SUFFIXES.get(manifest.kind, "")
     if manifest.kind == "file":
-        suffix = "".join(Path(manifest.parts[0].name).suffixes[-1:])
+        suffix = "".join(Path(manifest.parts[0].name).suffixes[-1:])[:16]
     if not params:
         return path_segment(base) + suffix
     folders = [path_segment(f"{k}={v if isinstance(v, str) else value_text(v)}") for k, v in params]

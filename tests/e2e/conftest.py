@@ -73,8 +73,8 @@ class Halves:
     def command(self, *args: str, own_process: bool = False, **options: Any) -> tuple[int, str, str]:
         """Exit code, standard output and error of the command.
 
-        By default in this process, through the very entry point of the installed command: a process for each of a hundred
-        cases would cost minutes. `own_process` starts one.
+        By default in this process, through the very entry point of the installed command: a process for each of a
+        hundred cases would cost minutes. `own_process` starts one.
         """
         if own_process or options:
             done = self.site.command(*args, **options)

@@ -278,7 +278,7 @@ def test_a_plan_whose_world_has_moved_is_refused(halves: Any) -> None:
 SETTINGS: dict[str, tuple[str, str, str]] = {
     # content, place, words of message or hint
     "no TOML": ("name = \n", "builder.toml:1", "not TOML"),
-    "an unknown key": ("nam = 'x'\n", "builder.toml:1", "name"),
+    "an unknown key": ("nam = 'x'\n", "builder.toml:1", "'nam'"),
     "a number for a text": ("name = 3\n", "builder.toml:1", "'name' is 3"),
     "a lane in words": ("[lanes]\ndb = 'x'\n", "builder.toml:2", "'db' is 'x'"),
     "no workers": ("[cluster]\nworkers = 0\n", "builder.toml:2", "'workers' is 0"),

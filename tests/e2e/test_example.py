@@ -30,7 +30,8 @@ REGIONS = {
 }  # fmt: skip
 AIRPORTS = {
     "clean_airports.good", "clean_airports.rejects", "airport_kinds", "airport_counties", "airport_states",
-    "county_counts", "state_counts", "kind_counts", "county_people", "airport_database", "airport_map", "state_chart", "states_report",
+    "county_counts", "state_counts", "kind_counts", "county_people", "airport_database", "airport_map", "state_chart",
+    "states_report",
 }  # fmt: skip
 
 

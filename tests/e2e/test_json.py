@@ -1,9 +1,14 @@
 """The documents that ``--json`` prints, their fields, and the exit codes."""
 
+import io
 import json
 import re
+import sys
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
+
+from builder.cli import main
 
 RECIPE = """
 b.source("a", "data/a.csv", key="id")
@@ -36,11 +41,21 @@ def site(site):
     return site
 
 
+def run(site, *args):
+    """The command's entry point in this process: its exit code, stdout and stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        patch.chdir(site.root)
+        patch.setattr(sys, "argv", ["builder", *args])
+        main()
+    return ended.value.code or 0, out.getvalue(), err.getvalue()
+
+
 def said(site, *args, code=0):
     """The one document on stdout."""
-    done = site.command(*args, "--json")
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)  # fails on anything besides one document
+    left, out, err = run(site, *args, "--json")
+    assert left == code, err
+    return json.loads(out)  # fails on anything besides one document
 
 
 def fields(value, *names):
@@ -78,14 +93,14 @@ def test_states_of_sources_and_targets(site):
 
 
 def test_status_exits_1_where_something_is_not_fresh_only_when_asked(site):
-    assert site.command("status").returncode == 0
-    assert site.command("status", "--exit-code").returncode == 1
+    assert run(site, "status")[0] == 0
+    assert run(site, "status", "--exit-code")[0] == 1
     site.built()
-    assert site.command("status", "--exit-code").returncode == 0
+    assert run(site, "status", "--exit-code")[0] == 0
     site.write("data/raw.bin", b"abcd")
-    assert site.command("status", "--exit-code").returncode == 1
-    assert site.command("status", "first", "--exit-code").returncode == 0
-    assert site.command("status", "second", "--exit-code").returncode == 1
+    assert run(site, "status", "--exit-code")[0] == 1
+    assert run(site, "status", "first", "--exit-code")[0] == 0
+    assert run(site, "status", "second", "--exit-code")[0] == 1
 
 
 def test_status_read_takes_changed_sources_in_and_runs_no_recipe(site):
@@ -143,7 +158,7 @@ def test_rebuild_of_changes(site):
     value = said(site, "rebuild", "--inline")
     found = {t["name"]: t for t in value["targets"]}
     assert (found["first"]["outcome"], found["first"]["rows_changed"]) == ("built", 2)
-    assert (value["sources"][0]["outcome"], value["sources"][0]["rows_changed"]) == ("updated", 2)
+    assert (value["sources"][0]["outcome"], value["sources"][0]["rows_changed"]) == ("read", 2)
     assert {found[n]["outcome"] for n in ("member[v=1]", "member[v=2]")} == {"unchanged"}
     assert value["totals"]["built"] == 2 and value["totals"]["unchanged"] == 2
     site.write("data/a.csv", "id,x\n1,2\n2,3\n")
@@ -178,7 +193,8 @@ def test_a_failed_source_is_told_with_its_error(site):
     site.write("data/a.csv", "id,x\n1,2\n2,abc\n")
     value = said(site, "rebuild", "--inline", code=1)
     (source,) = value["sources"]
-    assert source["outcome"] == "failed" and source["error"]["code"] == "bad-value"
+    assert source["outcome"] == "failed" and source["error"]["code"] == "schema-drift"
+    assert source["error"]["place"] == "data/a.csv:3" and "abc" in json.dumps(source["error"])
     assert {t["outcome"] for t in value["targets"]} == {"blocked"}
     assert site.load("first")["x"].to_list() == [2, 3]
 
@@ -227,15 +243,15 @@ def test_explain(site):
 
 
 def test_show(site):
-    run = site.built()["run"]
+    built = site.built()["run"]
     value = said(site, "show", "first")
     fields(value, "format", "name", "run", "rows", "bytes", "digest", "columns", "key", "via", "built_at", "inputs")
-    assert (value["name"], value["run"], value["rows"], value["key"], value["via"]) == ("first", run, 2, ["id"], "full")
+    assert (value["name"], value["run"], value["rows"], value["key"], value["via"]) == ("first", built, 2, ["id"], "full")
     assert value["columns"] == {"id": "int64", "x": "int64"} and value["bytes"] > 0
     assert list(value["inputs"]) == ["a"] and value["digest"] == site.digests()["first"]
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value["built_at"])
     assert said(site, "show", "second")["columns"] == {} and said(site, "show", "a")["rows"] == 2
-    text = site.command("show", "first").stdout
+    text = run(site, "show", "first")[1]
     assert "first" in text and "int64" in text and "2 rows" in text
 
 
@@ -253,7 +269,7 @@ def test_diff(site):
         assert examples["changed"][0]["key"] == {"id": 2}
     value = said(site, "diff", "first", second, first)
     assert (value["added"], value["removed"], value["changed"]) == (1, 2, 1)
-    assert "→" in site.command("diff", "first").stdout
+    assert "→" in run(site, "diff", "first")[1]
     assert said(site, "diff", "first", "r99", code=2)["error"]["code"] == "unknown-target"
     assert said(site, "diff", "first", "nonsense", code=2)["error"]["code"] in ("unknown-target", "config")
 
@@ -265,10 +281,10 @@ def test_history_and_log(site):
     site.built()
     value = said(site, "history")
     assert value["format"] == 1 and [r["outcome"] for r in value["runs"]] == ["built", "built"]
-    for run in value["runs"]:
-        fields(run, "run", "started_at", "outcome", "wall_s", "totals")
+    for done in value["runs"]:
+        fields(done, "run", "started_at", "outcome", "wall_s", "totals")
     assert len(said(site, "history", "first")["runs"]) == 1 and len(said(site, "history", "second")["runs"]) >= 1
-    assert "said by first" in site.command("log", "first").stdout
+    assert "said by first" in run(site, "log", "first")[1]
     assert "said by first" in said(site, "log", "first")["log"]
 
 
@@ -278,9 +294,9 @@ def test_lanes_and_graph(site):
     assert {lane["name"]: (lane["capacity"], lane["targets"]) for lane in value["lanes"]} == {"db": (1, ["first"]), "net": (2, [])}
     graph = said(site, "graph")
     assert graph["format"] == 1
-    assert site.command("graph").stdout.startswith("digraph") and '"first"' in site.command("graph").stdout
-    assert json.loads(site.command("graph", "--format", "json").stdout)["format"] == 1
-    assert site.command("graph", "first", "-o", "graph.dot").returncode == 0
+    assert run(site, "graph")[1].startswith("digraph") and '"first"' in run(site, "graph")[1]
+    assert json.loads(run(site, "graph", "--format", "json")[1])["format"] == 1
+    assert run(site, "graph", "first", "-o", "graph.dot")[0] == 0
     assert "second" not in (site.root / "graph.dot").read_text() and "first" in (site.root / "graph.dot").read_text()
 
 

@@ -518,3 +518,83 @@ def test_a_target_alone_runs_what_it_needs_and_no_more(shops):
     shops.write("data/shops/WA.csv", "id,sold\n1,9\n")
     assert shops.ran(targets=["summary[state=WA]"]) == {"clean[state=WA]", "summary[state=WA]"}
     assert shops.ran() == of("CA") | (of("WA") - {"clean[state=WA]", "summary[state=WA]"}) | GATHERS
+
+
+# -- what recipes read while they load ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def moded(site, monkeypatch):
+    """A project whose recipes take a variable of the environment, one of them by a helper imported where it runs."""
+    monkeypatch.setenv("SHOP_MODE", "first mode")
+    site.write("settings.json", '{"rate": 1}')
+    site.write(
+        "recipes/_late.py",
+        """
+        import json
+        import os
+        from pathlib import Path
+
+        RATE = json.loads((Path(__file__).parent.parent / "settings.json").read_text())["rate"]
+        LATE = os.getenv("SHOP_MODE")
+        """,
+    )
+    site.recipe("""
+        import os
+
+        MODE = os.environ["SHOP_MODE"]
+        NAMES = sorted(name for name in os.environ if name.startswith("SHOP_"))
+
+        @b.recipe
+        def mode() -> dict:
+            return {"length": len(MODE)}
+
+        @b.recipe
+        def late() -> dict:
+            from ._late import LATE, RATE
+            return {"length": len(LATE), "rate": RATE}
+
+        @b.recipe
+        def alone() -> dict:
+            return {}
+    """)
+    assert site.ran() == {"mode", "late", "alone"}
+    assert site.built()["outcome"] == "nothing"
+    return site
+
+
+def test_a_variable_read_while_loading_runs_what_captures_it(moded, monkeypatch):
+    monkeypatch.setenv("SHOP_MODE", "another mode")
+    assert moded.ran() == {"mode", "late"}
+    assert moded.load("mode") == {"length": 12}
+    monkeypatch.setenv("SHOP_OTHER", "nobody reads it")
+    assert moded.built()["outcome"] == "nothing"
+    monkeypatch.setenv("SHOP_MODE", "first mode")
+    assert moded.outcomes() == {"mode": "restored", "late": "restored"}
+
+
+def test_a_file_read_by_a_helper_that_is_imported_where_it_runs_runs_its_recipe(moded):
+    moded.write("settings.json", '{"rate": 2}')
+    assert moded.ran() == {"late"}
+    assert moded.load("late")["rate"] == 2
+
+
+def test_the_store_does_not_keep_the_value_of_a_variable(moded):
+    files = [p for p in (moded.root / ".builder").rglob("*") if p.is_file()]
+    assert any(b"SHOP_MODE" in p.read_bytes() for p in files)
+    assert not any(b"first mode" in p.read_bytes() for p in files)
+
+
+def test_rows_of_an_unkeyed_source_in_another_order_run_what_reads_it(site):
+    site.write("data/lines.csv", "v\n1\n2\n")
+    site.recipe("""
+        lines = b.source("lines", "data/lines.csv")
+
+        @b.recipe
+        def first(lines: pd.DataFrame) -> dict:
+            return {"v": int(lines["v"][0])}
+    """)
+    assert site.ran() == {"first"}
+    site.write("data/lines.csv", "v\n2\n1\n")
+    assert site.ran() == {"first"}
+    assert site.load("first") == {"v": 2}

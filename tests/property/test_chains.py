@@ -22,7 +22,10 @@ LENGTH = 15
 def folder() -> Iterator[Path]:
     """A folder in memory where there is one: a chain makes and removes thousands of small files."""
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(prefix="chain-", dir=memory if memory.is_dir() else None) as made, at_small_scale():
+    with (
+        tempfile.TemporaryDirectory(prefix="chain-", dir=memory if memory.is_dir() else None) as made,
+        at_small_scale(),
+    ):
         yield Path(made) / "chain"
 
 

@@ -1,7 +1,7 @@
 """What a recipe may see: each numbered line of the contract's list, as properties of what really arrives.
 
-The recipes here write down everything they can see of an input: columns, dtypes, index, values. Storage in one part or many,
-the order of rows in a file, chunks, workers and hash seeds must leave that, and every digest, as it is.
+The recipes here write down everything they can see of an input: columns, dtypes, index, values. Storage in one part or
+many, the order of rows in a file, chunks, workers and hash seeds must leave that, and every digest, as it is.
 """
 
 import datetime as dt

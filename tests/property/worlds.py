@@ -1,15 +1,12 @@
-"""Random projects and random edits, as plain values: knows how a project is written, nothing of how it is built.
+"""Random projects as plain values: knows how a project is written, nothing of how it is built.
 
-A world is a small project: tables, files and recipes. All tables have the columns id, a, b, c, so that any recipe can read any of them.
-`World.write` lays it out as real files; `EDITS` are the ways in which it changes. The same seed gives the same world and edits.
+A world is a small project: tables, files and recipes. All tables have the columns id, a, b, c, so that any recipe can
+read any of them. `World.write` lays it out as real files. The same seed gives the same world.
 """
 
 from __future__ import annotations
 
-import copy
-import os
 import random
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,10 +102,7 @@ TABLE_BODIES = {
         "    t = t.merge(u, on='id', how='left')\n"
         "    t['a'] = t['a'] + t.pop('z').astype('Int64').fillna(CONST)\n    return t\n"
     ),
-    "split": (
-        "    bad = t['a'].fillna(0) % 4 == CONST % 4\n"
-        "    return {'good': t[~bad], 'bad': t[bad]}\n"
-    ),
+    "split": ("    bad = t['a'].fillna(0) % 4 == CONST % 4\n    return {'good': t[~bad], 'bad': t[bad]}\n"),
 }
 VALUE_BODIES = {
     "json": "    return {'n': size(t), 'shift': shift(CONST, 1), 'p': PARAM}\n",
@@ -269,9 +263,11 @@ class World:
         arguments = [f"{n}{k}" for n, k in zip(names, kinds, strict=True)] + ([parameter] if parameter else [])
         body = (TABLE_BODIES | VALUE_BODIES)[recipe.body]
         body = body.replace("CONST", str(recipe.const)).replace("PARAM", f"str({parameter})" if parameter else "0")
-        trap = f"    if int(size(t), 16) % 3 == {recipe.trap}:\n        raise ValueError('trapped')\n" if recipe.trap is not None else ""
-        comment = f"    # note {recipe.comment}\n" if recipe.comment else ""
-        return f"\n\n@b.recipe({', '.join(words)})\ndef {recipe.name}({', '.join(arguments)}):\n{comment}{trap}{body}"
+        if recipe.trap is not None:
+            body = f"    if int(size(t), 16) % 3 == {recipe.trap}:\n        raise ValueError('trapped')\n{body}"
+        if recipe.comment:
+            body = f"    # note {recipe.comment}\n{body}"
+        return f"\n\n@b.recipe({', '.join(words)})\ndef {recipe.name}({', '.join(arguments)}):\n{body}"
 
     def _annotation(self, reads: Reads, recipe: Recipe) -> str:
         if self.is_frame(reads) and (recipe.is_frame or not reads.gather):
@@ -306,8 +302,8 @@ def make_world(rng: random.Random) -> World:
         source = Source(world.fresh("s"), "one", True, True, True)
         source.files[""] = _csv(source, rng)
         world.sources[source.name] = source
-    for _ in range(rng.choice([3, 3, 4, 4, 5, 6, 8])):
-        recipe = _recipe(world, rng)
+    for _ in range(rng.choice([3, 3, 4, 4, 5, 8])):
+        recipe = make_recipe(world, rng)
         world.recipes[recipe.name] = recipe
     return world
 
@@ -315,31 +311,29 @@ def make_world(rng: random.Random) -> World:
 def _source(world: World, rng: random.Random) -> Source:
     kind = rng.choice(["one", "one", "star", "family"])
     is_table = rng.random() < 0.75
-    source = Source(
-        world.fresh("s"), kind, is_table, is_table and rng.random() < 0.6, is_declared=rng.random() < 0.7
-    )
-    for member in [""] if kind == "one" else rng.sample("uvwxyz", rng.choice([1, 2, 2, 3])):
-        source.files[member] = _content(source, rng)
+    source = Source(world.fresh("s"), kind, is_table, is_table and rng.random() < 0.6, is_declared=rng.random() < 0.7)
+    for member in [""] if kind == "one" else rng.sample("uvwxyz", rng.choice([1, 2, 2])):
+        source.files[member] = make_content(source, rng)
     return source
 
 
-def _content(source: Source, rng: random.Random) -> Content:
+def make_content(source: Source, rng: random.Random) -> Content:
     return _csv(source, rng) if source.is_table else Plain("".join(rng.choices("abc\n", k=rng.randint(1, 8))))
 
 
 def _csv(source: Source, rng: random.Random) -> Csv:
-    return Csv([_row(source, rng) for _ in range(rng.randint(1, 6))]) if not source.is_keyed else Csv(
-        [_row(source, rng, i) for i in _free_ids(source, rng, rng.randint(1, 6))]
-    )
+    count = rng.randint(1, 6)
+    numbers: list[int | None] = [*free_ids(source, rng, count)] if source.is_keyed else [None] * count
+    return Csv([make_row(source, rng, n) for n in numbers])
 
 
-def _free_ids(source: Source, rng: random.Random, count: int) -> list[int]:
+def free_ids(source: Source, rng: random.Random, count: int) -> list[int]:
     """Ids that no row of the source has; members of a family are tables of their own, but may not clash either."""
     taken = {r[0] for c in [*source.files.values(), *source.lost.values()] if isinstance(c, Csv) for r in c.rows}
     return rng.sample([i for i in range(60) if i not in taken], count)
 
 
-def _row(source: Source, rng: random.Random, number: int | None = None) -> Row:
+def make_row(source: Source, rng: random.Random, number: int | None = None) -> Row:
     number = rng.randrange(60) if number is None else number
     a = None if source.is_declared and rng.random() < 0.1 else rng.randrange(20)
     b = None if rng.random() < 0.1 else rng.choice(WORDS)
@@ -347,7 +341,7 @@ def _row(source: Source, rng: random.Random, number: int | None = None) -> Row:
     return (number, a, b, c)
 
 
-def _recipe(world: World, rng: random.Random) -> Recipe:
+def make_recipe(world: World, rng: random.Random) -> Recipe:
     owners = [*world.sources, *world.recipes]
     tables = [o for o in owners if world.is_standard(o)]
     body = rng.choice([*TABLE_BODIES, "filter", "derive", *VALUE_BODIES])
@@ -360,7 +354,7 @@ def _recipe(world: World, rng: random.Random) -> Recipe:
     elif parameter:
         recipe.each = first
     elif rng.random() < 0.25:
-        recipe.each, recipe.values = "list", rng.sample(range(1, 6), rng.randint(1, 3))
+        recipe.each, recipe.values = "list", rng.sample(range(1, 6), rng.randint(1, 2))
     if body in VALUE_BODIES and world.is_standard(first) and not reads.gather and rng.random() < 0.35:
         reads.columns = ("id", "a", "b") if body in ("counts", "head") else tuple(rng.sample(COLUMNS, 2))
     recipe.is_frame = body in (*TABLE_BODIES, "counts", "head") or rng.random() < 0.6
@@ -389,352 +383,3 @@ def _is_keyed(world: World, owner: str) -> bool:
 
 def _output(world: World, owner: str, rng: random.Random) -> str:
     return rng.choice(world.recipes[owner].outputs) if owner in world.recipes else ""
-
-
-# -- edits -------------------------------------------------------------------------------------------------------------
-
-Edit = Callable[["Site", random.Random], str | None]
-
-
-@dataclass
-class Site:
-    """A world laid out in a folder, with the states it went through."""
-
-    root: Path
-    world: World
-    past: list[World] = field(default_factory=list)
-
-    def keep(self) -> None:
-        """Remember the present state, to come back to it."""
-        self.past = [*self.past[-5:], copy.deepcopy(self.world)]
-
-
-def _files(site: Site, *, of_table: bool | None = None) -> Iterator[tuple[Source, str]]:
-    for source in site.world.sources.values():
-        for member in source.files:
-            if of_table is None or source.is_table == of_table:
-                yield source, member
-
-
-def _pick_csv(site: Site, rng: random.Random) -> tuple[Source, str, Csv] | None:
-    found = list(_files(site, of_table=True))
-    if not found:
-        return None
-    source, member = rng.choice(found)
-    csv = source.files[member]
-    assert isinstance(csv, Csv)
-    return source, member, csv
-
-
-def change_cells(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
-    if picked is None or not picked[2].rows:
-        return None
-    source, member, csv = picked
-    at = rng.randrange(len(csv.rows))
-    column = rng.randrange(1, 4)
-    row = list(csv.rows[at])
-    row[column] = _row(source, rng)[column]
-    csv.rows[at] = tuple(row)  # type: ignore[assignment]
-    return f"change {COLUMNS[column]} of row {at} of {source.path(member)}"
-
-
-def change_file(site: Site, rng: random.Random) -> str | None:
-    found = list(_files(site, of_table=False))
-    if not found:
-        return None
-    source, member = rng.choice(found)
-    source.files[member] = _content(source, rng)
-    return f"rewrite {source.path(member)}"
-
-
-def insert_row(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
-    if picked is None:
-        return None
-    source, member, csv = picked
-    number = _free_ids(source, rng, 1)[0] if source.is_keyed else None
-    csv.rows.insert(rng.randint(0, len(csv.rows)), _row(source, rng, number))
-    return f"insert a row into {source.path(member)}"
-
-
-def delete_row(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
-    if picked is None or not picked[2].rows:
-        return None
-    source, member, csv = picked
-    del csv.rows[rng.randrange(len(csv.rows))]
-    return f"delete a row of {source.path(member)}"
-
-
-def sort_rows(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
-    if picked is None:
-        return None
-    rng.shuffle(picked[2].rows)
-    return f"shuffle {picked[0].path(picked[1])}"
-
-
-def respell(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
-    if picked is None:
-        return None
-    csv = picked[2]
-    csv.quotes_all, csv.ends = not csv.quotes_all, rng.choice(["\n", "\r\n"])
-    if csv.quotes_all:
-        csv.ends = "\n"
-    return f"re-quote {picked[0].path(picked[1])}"
-
-
-def duplicate_key(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
-    if picked is None or not picked[2].rows:
-        return None
-    picked[2].rows.append(rng.choice(picked[2].rows))
-    return f"repeat a row of {picked[0].path(picked[1])}"
-
-
-def break_csv(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
-    if picked is None:
-        return None
-    picked[2].is_broken = True
-    return f"break {picked[0].path(picked[1])}"
-
-
-def mend_csv(site: Site, rng: random.Random) -> str | None:
-    broken = [(s, m) for s, m in _files(site, of_table=True) if s.files[m].is_broken]  # type: ignore[union-attr]
-    for source, member in broken:
-        source.files[member].is_broken = False  # type: ignore[union-attr]
-    return f"mend {len(broken)} broken files" if broken else None
-
-
-def touch(site: Site, rng: random.Random) -> str | None:
-    source, member = rng.choice(list(_files(site)) or [(None, "")])  # type: ignore[list-item]
-    if source is None:
-        return None
-    path = site.root / source.path(member)
-    if path.exists():
-        os.utime(path, ns=(0, path.stat().st_mtime_ns - 10_000_000_000))
-    return f"touch {source.path(member)}"
-
-
-def rewrite(site: Site, rng: random.Random) -> str | None:
-    source, member = rng.choice(list(_files(site)) or [(None, "")])  # type: ignore[list-item]
-    if source is None:
-        return None
-    path = site.root / source.path(member)
-    if path.exists():
-        content = path.read_bytes()
-        path.unlink()
-        path.write_bytes(content)
-    return f"write {source.path(member)} again"
-
-
-def delete_file(site: Site, rng: random.Random) -> str | None:
-    found = list(_files(site))
-    if not found:
-        return None
-    source, member = rng.choice(found)
-    source.lost[member] = source.files.pop(member)
-    return f"delete {source.path(member)}"
-
-
-def restore_file(site: Site, rng: random.Random) -> str | None:
-    lost = [(s, m) for s in site.world.sources.values() for m in s.lost if m not in s.files]
-    for source, member in lost:
-        source.files[member] = source.lost.pop(member)
-    return f"put {len(lost)} files back" if lost else None
-
-
-def rename_file(site: Site, rng: random.Random) -> str | None:
-    found = [(s, m) for s, m in _files(site) if s.kind != "one"]
-    if not found:
-        return None
-    source, member = rng.choice(found)
-    new = rng.choice("uvwxyz") + rng.choice(["", "1", " b", "%c"])
-    if new in source.files:
-        return None
-    source.files[new] = source.files.pop(member)
-    return f"rename {source.path(member)} to {source.path(new)}"
-
-
-def add_file(site: Site, rng: random.Random) -> str | None:
-    found = [s for s in site.world.sources.values() if s.kind != "one"]
-    new = rng.choice("uvwxyz") + "2"
-    if not found:
-        return None
-    source = rng.choice(found)
-    if new in source.files or len(source.files) > 4:
-        return None
-    source.files[new] = _content(source, rng)
-    return f"add {source.path(new)}"
-
-
-def revert(site: Site, rng: random.Random) -> str | None:
-    if not site.past:
-        return None
-    site.world = copy.deepcopy(rng.choice(site.past))
-    return "go back to an earlier state"
-
-
-def revert_data(site: Site, rng: random.Random) -> str | None:
-    if not site.past:
-        return None
-    site.world.sources = copy.deepcopy(rng.choice(site.past).sources)
-    return "go back to earlier data"
-
-
-def change_constant(site: Site, rng: random.Random) -> str | None:
-    recipe = _any_recipe(site, rng)
-    recipe.const += rng.randint(1, 2)
-    return f"change a constant in {recipe.name}"
-
-
-def change_helper(site: Site, rng: random.Random) -> str | None:
-    site.world.step += 1
-    return "change a constant two calls away"
-
-
-def unused_helper(site: Site, rng: random.Random) -> str | None:
-    site.world.unused += 1
-    return "change a helper that nobody calls"
-
-
-def comment(site: Site, rng: random.Random) -> str | None:
-    recipe = _any_recipe(site, rng)
-    recipe.comment += 1
-    return f"change a comment in {recipe.name}"
-
-
-def change_parameters(site: Site, rng: random.Random) -> str | None:
-    found = [r for r in site.world.recipes.values() if r.each == "list"]
-    if not found:
-        return None
-    recipe = rng.choice(found)
-    recipe.values = rng.sample(range(1, 6), rng.randint(1, 3))
-    return f"let {recipe.name} have {recipe.values}"
-
-
-def rename_recipe(site: Site, rng: random.Random) -> str | None:
-    world = site.world
-    recipe = _any_recipe(site, rng)
-    old, recipe.name = recipe.name, world.fresh("r")
-    for reader in world.recipes.values():
-        reader.each = recipe.name if reader.each == old else reader.each
-        for reads in reader.reads:
-            reads.owner = recipe.name if reads.owner == old else reads.owner
-    world.recipes = {r.name: r for r in world.recipes.values()}
-    return f"rename {old} to {recipe.name}"
-
-
-def set_trap(site: Site, rng: random.Random) -> str | None:
-    recipe = _any_recipe(site, rng)
-    recipe.trap = rng.randrange(3)
-    return f"let {recipe.name} fail for some data"
-
-
-def lift_traps(site: Site, rng: random.Random) -> str | None:
-    for recipe in site.world.recipes.values():
-        recipe.trap = recipe.limit = None
-    return "mend all recipes"
-
-
-def mend_all(site: Site) -> str:
-    for source in site.world.sources.values():
-        source.files |= {m: c for m, c in source.lost.items() if m not in source.files}
-        source.lost = {}
-        for content in source.files.values():
-            if isinstance(content, Csv):
-                content.is_broken = False
-                if source.is_keyed:
-                    content.rows = list({r[0]: r for r in content.rows}.values())
-    for recipe in site.world.recipes.values():
-        recipe.trap = recipe.limit = None
-    return "mend everything"
-
-
-def set_limit(site: Site, rng: random.Random) -> str | None:
-    recipe = _any_recipe(site, rng)
-    recipe.limit = rng.randint(1, 6) if recipe.body != "split" else None
-    return f"check {recipe.name}"
-
-
-def set_version(site: Site, rng: random.Random) -> str | None:
-    recipe = _any_recipe(site, rng)
-    recipe.version = rng.randint(0, 2)
-    return f"give {recipe.name} the version {recipe.version}"
-
-
-def set_publish(site: Site, rng: random.Random) -> str | None:
-    recipe = _any_recipe(site, rng)
-    recipe.publish = rng.choice([None, True, False])
-    return f"publish {recipe.name}: {recipe.publish}"
-
-
-def publish_all(site: Site, rng: random.Random) -> str | None:
-    site.world.publish = "all" if site.world.publish == "leaves" else "leaves"
-    return f"publish {site.world.publish}"
-
-
-def add_recipe(site: Site, rng: random.Random) -> str | None:
-    if len(site.world.recipes) > 9:
-        return None
-    recipe = _recipe(site.world, rng)
-    site.world.recipes[recipe.name] = recipe
-    return f"add {recipe.name}"
-
-
-def drop_recipe(site: Site, rng: random.Random) -> str | None:
-    world = site.world
-    read = {r.owner for x in world.recipes.values() for r in x.reads} | {r.each for r in world.recipes.values()}
-    unread = [n for n in world.recipes if n not in read]
-    if len(world.recipes) < 3 or not unread:
-        return None
-    name = rng.choice(unread)
-    del world.recipes[name]
-    return f"drop {name}"
-
-
-def swap_outputs(site: Site, rng: random.Random) -> str | None:
-    """Let one recipe do something else; its name stays, the kind of its result may change."""
-    world = site.world
-    read = {r.owner for x in world.recipes.values() for r in x.reads}
-    found = [r for r in world.recipes.values() if r.body in ("json", "bytes") and r.name not in read]
-    if not found:
-        return None
-    recipe = rng.choice(found)
-    recipe.body = "bytes" if recipe.body == "json" else "json"
-    return f"let {recipe.name} return {recipe.body}"
-
-
-def no_edit(site: Site, rng: random.Random) -> str | None:
-    return "nothing"
-
-
-def _any_recipe(site: Site, rng: random.Random) -> Recipe:
-    return rng.choice(list(site.world.recipes.values()))
-
-
-EDITS: list[tuple[int, Edit]] = [
-    (10, change_cells), (4, change_file), (5, insert_row), (4, delete_row), (3, sort_rows), (3, respell), (1, duplicate_key),
-    (2, break_csv), (4, mend_csv), (2, touch), (2, rewrite), (3, delete_file), (5, restore_file), (2, rename_file), (2, add_file),
-    (5, revert), (3, revert_data), (4, change_constant), (1, change_helper), (1, unused_helper), (1, comment),
-    (4, change_parameters), (2, rename_recipe), (3, set_trap), (4, lift_traps), (1, set_limit), (1, set_version), (1, set_publish),
-    (1, publish_all), (2, add_recipe), (1, drop_recipe), (2, swap_outputs), (1, no_edit),
-]  # fmt: skip
-
-
-def edit(site: Site, rng: random.Random) -> str:
-    """Change the world in one random way and lay it out; what was done, in words."""
-    site.keep()
-    world = site.world
-    is_ill = any(s.lost or any(isinstance(c, Csv) and c.is_broken for c in s.files.values()) for s in world.sources.values())
-    is_ill = is_ill or any(r.trap is not None or r.limit is not None for r in world.recipes.values())
-    # Without this most of a chain would be blocked.
-    said = mend_all(site) if is_ill and rng.random() < 0.35 else None
-    while said is None:
-        (chosen,) = rng.choices([e for _, e in EDITS], [w for w, _ in EDITS])
-        said = chosen(site, rng)
-    site.world.write(site.root)
-    return said

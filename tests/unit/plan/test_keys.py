@@ -118,11 +118,9 @@ def test_the_order_of_columns_counts() -> None:
     assert key(step=one) != key(step=other)
 
 
-@pytest.mark.parametrize("value", ["a", "1", 1, True, date(2026, 1, 1), "2026-01-01", "true"])
-def test_a_parameters_type_counts(value: Any) -> None:
-    others = [v for v in ["a", "1", 1, True, date(2026, 1, 1), "2026-01-01", "true"] if v is not value]
-    mine = key(step=replace(STEP, params=(("n", value),)))
-    assert mine not in [key(step=replace(STEP, params=(("n", v),))) for v in others]
+def test_a_parameters_type_counts() -> None:
+    values = ["a", "1", 1, True, date(2026, 1, 1), "2026-01-01", "true", "True"]
+    assert len({key(step=replace(STEP, params=(("n", v),))) for v in values}) == len(values)
 
 
 def test_a_recipe_is_explained_the_same_whichever_step_came_first() -> None:

@@ -1,0 +1,605 @@
+"""The driver on a runner whose attempts end when the test says so, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.digests import digest_of
+from builder.errors import BuilderError, error
+from builder.execute.driver import Driver
+from builder.execute.runner import Ended
+from builder.execute.spec import AttemptRecord, AttemptSpec, Output, RecipeSpec
+from builder.execute.work import Workplace
+from builder.plan.plan import make_plan
+from builder.store.commits import Committer
+from builder.store.ledger import Ledger
+from builder.store.manifest import Layer, Manifest, Part
+from builder.store.recall import Recall
+
+DIAMOND = "s -> a; a -> b c; b c -> d"
+
+
+@dataclass
+class Theatre:
+    """A runner in memory: attempts last as long as `costs_s` says, on the theatre's own clock, and end in that order.
+
+    `results` gives the content of a target (default: what it read and its name); `faults` the errors of a step's
+    attempts in turn, None for one that goes well; `hangs` steps that end only when they are killed.
+    """
+
+    slots: int = 1
+    now_s: float = 0.0
+    costs_s: dict[str, float] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
+    faults: dict[str, list[BuilderError | None]] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    hangs: set[str] = field(default_factory=set)
+    parts: Path | None = None
+    started: list[str] = field(default_factory=list)
+    specs: dict[str, AttemptSpec] = field(default_factory=dict)
+    spans: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    ends_s: dict[str, float] = field(default_factory=dict)
+    killed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    on_start: Callable[[str], None] = lambda step: None
+    on_end: Callable[[str], None] = lambda step: None
+    echo: bool = False
+    is_closed: bool = False
+
+    def start(self, spec: AttemptSpec) -> None:
+        assert spec.id not in self.specs, "an attempt's id is its own"
+        self.specs[spec.id] = spec
+        self.started.append(spec.step)
+        self.ends_s[spec.id] = float("inf") if spec.step in self.hangs else self.now_s + self.costs_s.get(spec.step, 1)
+        self.spans.setdefault(spec.step, []).append((self.now_s, self.ends_s[spec.id]))
+        self.on_start(spec.step)
+
+    def wait(self, timeout_s: float | None) -> list[Ended]:
+        until_s = self.now_s + (timeout_s or 0.0)
+        first_s = min(self.ends_s.values(), default=float("inf"))
+        self.now_s = max(self.now_s, min(first_s, until_s) if timeout_s is not None else first_s)
+        ids = [i for i, end_s in self.ends_s.items() if end_s <= self.now_s]
+        ended = [self._ended(i) for i in ids]
+        return [e for e in ended for _ in range(2 if self.echo else 1)]
+
+    def _ended(self, identity: str) -> Ended:
+        del self.ends_s[identity]
+        spec = self.specs[identity]
+        self.on_end(spec.step)
+        faults = self.faults.get(spec.step, [])
+        fault = faults.pop(0) if faults else None
+        if identity in self.killed:
+            fault = error(*self.killed[identity])
+        is_lost = spec.step in self.lost or identity in self.killed
+        if fault is not None:
+            return Ended(identity, AttemptRecord(identity, error=fault.to_json(), wall_s=1.0), is_lost)
+        assert isinstance(spec.work, RecipeSpec)
+        read = "+".join(i.manifest.digest if i.manifest else i.files[0].digest for w in spec.work.inputs for i in w.items)  # type: ignore[index]
+        outputs = tuple(Output(t, self._manifest(self.results.get(t, t + read))) for _, t in spec.work.outputs)
+        return Ended(identity, AttemptRecord(identity, outputs, wall_s=self.costs_s.get(spec.step, 1)))
+
+    def _manifest(self, content: str) -> Manifest:
+        parts: tuple[Part, ...] = ()
+        if self.parts is not None:
+            path = self.parts / "parts" / f"{len(list((self.parts / 'parts').glob('*')))}.bin"
+            path.write_text(content)
+            parts = (Part(f"parts/{path.name}", 0, len(content)),)
+        return Manifest("bytes", digest_of("output", content), (Layer(parts),))
+
+    def kill(self, attempt: str, code: str, message: str) -> None:
+        self.killed[attempt] = (code, message)
+        self.ends_s[attempt] = self.now_s
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@dataclass
+class Heard:
+    """An observer that keeps what it hears."""
+
+    events: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+    def event(self, kind: str, name: str, **facts: Any) -> None:
+        self.events.append((kind, name, facts))
+
+    def of(self, kind: str) -> list[str]:
+        return [n for k, n, _ in self.events if k == kind]
+
+
+class Stage:
+    """A world of sources of files, a real ledger, and rebuilds on a `Theatre`."""
+
+    def __init__(self, world: Any, store: Path) -> None:
+        self.world = world
+        self.store = store
+        (store / "parts").mkdir(parents=True)
+        self.ledger = Ledger.open(store, create=True)
+        self.theatre = Theatre()
+        self.heard = Heard()
+        self.published: list[str] = []
+        self.driver: Driver
+        self.lanes: dict[str, int] = {}
+
+    def rebuild(self, wanted: list[str] | None = None, *, is_forced: bool = False, **options: Any) -> dict[str, str]:
+        """Bring all up to date; outcomes by target."""
+        situation, recall = self.world.situation, Recall(self.ledger)
+        plan = make_plan(situation, recall, wanted, is_forced=is_forced)
+        committer = options.pop("committer", None) or Committer.take(self.ledger)
+        run = committer.begin_run(0.0)
+        self.theatre.started, self.theatre.spans, self.theatre.specs = [], {}, {}
+        self.published, self.heard = [], Heard()
+        self.driver = Driver(
+            plan, recall, committer, run, Workplace(self.store, self.store, self.store, self.store),
+            lambda: self.theatre, lanes=self.lanes, publish=self.published.append, observer=self.heard,
+            clock=lambda: self.theatre.now_s, **options,
+        )  # fmt: skip
+        self.driver.execute()
+        return {t.name: t.outcome for t in self.driver.targets}
+
+    @property
+    def started(self) -> list[str]:
+        """Steps in the order their attempts started, in the last rebuild."""
+        return self.theatre.started
+
+    def states(self) -> dict[str, str]:
+        plan = make_plan(self.world.situation, Recall(self.ledger))
+        return {t: plan.verdict_of(t).state.value for t in plan.situation.graph.targets}
+
+    def most_at_once(self, steps: set[str], weight: dict[str, int] | None = None) -> int:
+        """The largest weight of these steps that ran at one time."""
+        spans = [(s, e, (weight or {}).get(n, 1)) for n, ss in self.theatre.spans.items() if n in steps for s, e in ss]
+        return max((sum(w for s, e, w in spans if s <= at < e) for at, _, _ in spans), default=0)
+
+
+@pytest.fixture
+def stage(world: Any, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Makes stages from the text of a graph over the source ``s``; keywords are those of steps."""
+    made: list[Stage] = []
+
+    def make(text: str = DIAMOND, contents: dict[str, Any] | None = None, **options: Any) -> Stage:
+        made.append(Stage(world(text, contents or {"s": "1"}, options), tmp_path / f"store{len(made)}"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.ledger.close()
+
+
+def fails(code: str = "recipe-error") -> BuilderError:
+    return error(code, "'it' went wrong", hint="mend it")
+
+
+# -- what runs, and in which order -------------------------------------------------------------------------------------
+
+
+def test_all_is_built_in_topological_order_and_then_nothing_runs(stage: Callable[..., Stage]) -> None:
+    it = stage()
+    assert it.rebuild() == {"a": "built", "b": "built", "c": "built", "d": "built"}
+    assert it.started == ["a", "b", "c", "d"] and it.published == ["a", "b", "c", "d"]
+    assert it.theatre.is_closed
+    assert it.rebuild() == {} and it.started == []
+
+
+def test_no_runner_is_made_where_nothing_has_to_run(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a")
+    it.rebuild()
+    it.world.contents["s"] = "2"
+    it.rebuild()
+    it.world.contents["s"] = "1"
+    it.theatre = None  # type: ignore[assignment]
+    situation, recall = it.world.situation, Recall(it.ledger)
+    committer = Committer.take(it.ledger)
+    driver = Driver(
+        make_plan(situation, recall), recall, committer, committer.begin_run(0.0),
+        Workplace(it.store, it.store, it.store, it.store), lambda: pytest.fail("a runner was made"),
+        lanes={}, publish=lambda name: None, observer=Heard(),
+    )  # fmt: skip
+    driver.execute()
+    assert [t.outcome for t in driver.targets] == ["restored"]
+
+
+def test_the_longest_way_to_the_end_goes_first(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> short long; long -> l2; l2 -> l3; short -> end")
+    it.rebuild()
+    assert it.started.index("long") < it.started.index("short")
+    it.theatre.costs_s = {"short": 100, "end": 100}
+    it.rebuild(is_forced=True)
+    it.rebuild(is_forced=True)
+    assert it.started[0] == "short"
+
+
+def test_a_higher_priority_goes_before_a_longer_way(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> plain urgent; plain -> p2; p2 -> p3", urgent={"priority": 1})
+    it.rebuild()
+    assert it.started[0] == "urgent"
+
+
+def test_what_is_wanted_first_goes_before_any_priority(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> x y z", x={"priority": 9})
+    it.rebuild(first=frozenset({"z"}))
+    assert it.started[0] == "z"
+
+
+def test_declaration_order_decides_among_equals(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> c a b")
+    it.rebuild()
+    assert it.started == ["c", "a", "b"]
+
+
+def test_as_many_run_at_once_as_there_are_slots(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> " + " ".join(f"t{i}" for i in range(10)))
+    it.theatre.slots = 3
+    it.rebuild()
+    assert it.most_at_once({f"t{i}" for i in range(10)}) == 3
+    assert it.theatre.now_s == pytest.approx(4.0)
+
+
+def test_steps_are_ready_the_moment_what_they_read_is_committed(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> fast slow; fast -> after")
+    it.theatre.slots = 2
+    it.theatre.costs_s = {"slow": 9.0}
+    it.rebuild()
+    assert it.theatre.spans["after"] == [(1.0, 2.0)]
+
+
+def test_a_lane_is_never_over_its_capacity_and_others_pass_by(stage: Callable[..., Stage]) -> None:
+    lanes = {f"q{i}": {"lanes": (("db", 1),)} for i in range(5)} | {"wide": {"lanes": (("db", 2), ("net", 1))}}
+    it = stage("s -> q0 q1 q2 q3 q4 wide free1 free2", **lanes)
+    it.lanes = {"db": 2, "net": 1}
+    it.theatre.slots = 4
+    assert set(it.rebuild().values()) == {"built"}
+    weight = dict.fromkeys(lanes, 1) | {"wide": 2}
+    assert it.most_at_once(set(lanes), weight) == 2
+    assert it.theatre.spans["free1"][0][0] == 0.0 and it.theatre.spans["free2"][0][0] == 0.0
+
+
+def test_a_lane_is_given_back_after_a_failure(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> x y", x={"lanes": (("db", 1),)}, y={"lanes": (("db", 1),)})
+    it.lanes = {"db": 1}
+    it.theatre.slots = 2
+    it.theatre.faults = {"x": [fails()]}
+    assert it.rebuild() == {"x": "failed", "y": "built"}
+
+
+def test_slots_are_never_over_their_number_and_a_wide_step_gets_its_turn(stage: Callable[..., Stage]) -> None:
+    names = [f"n{i}" for i in range(8)]
+    it = stage("s -> " + " ".join([*names[:4], "wide", *names[4:]]), wide={"slots": 2})
+    it.theatre.slots = 2
+    it.theatre.costs_s = {n: 1.0 + i / 10 for i, n in enumerate(names)}
+    assert set(it.rebuild().values()) == {"built"}
+    assert it.most_at_once({*names, "wide"}, {"wide": 2}) == 2
+    assert it.started.index("wide") < len(names)
+
+
+def test_a_step_wider_than_the_cluster_takes_all_of_it(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> wide a b", wide={"slots": 64})
+    it.theatre.slots = 2
+    assert set(it.rebuild().values()) == {"built"}
+    assert it.most_at_once({"wide", "a", "b"}, {"wide": 2}) == 2
+
+
+# -- staleness while running -------------------------------------------------------------------------------------------
+
+
+def test_an_equal_output_cuts_off_early(stage: Callable[..., Stage]) -> None:
+    it = stage()
+    it.theatre.results = {"a": "always"}
+    it.rebuild()
+    it.world.contents["s"] = "2"
+    assert it.rebuild() == {"a": "unchanged"}
+    assert it.started == ["a"]
+    assert set(it.states().values()) == {"fresh"}
+
+
+def test_a_cut_off_behind_one_input_does_not_hide_a_change_in_another(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b; a b -> c; a -> d")
+    it.theatre.results = {"a": "always"}
+    it.rebuild()
+    it.world.contents["s"] = "2"
+    assert it.rebuild() == {"a": "unchanged", "b": "built", "c": "built"}
+
+
+def test_a_reverted_source_restores_all_and_runs_nothing(stage: Callable[..., Stage]) -> None:
+    it = stage()
+    it.rebuild()
+    first = {n: c.digest for n, c in it.ledger.currents().items()}
+    it.world.contents["s"] = "2"
+    it.rebuild()
+    it.world.contents["s"] = "1"
+    assert it.rebuild() == dict.fromkeys("abcd", "restored")
+    assert it.started == [] and it.published == ["a", "b", "c", "d"]
+    assert {n: c.digest for n, c in it.ledger.currents().items()} == first
+
+
+def test_what_cannot_be_restored_whole_runs(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; a -> b")
+    it.theatre.parts = it.store
+    it.rebuild()
+    lost = it.ledger.manifest(it.ledger.currents()["a"].manifest_id).parts[0].path
+    it.world.contents["s"] = "2"
+    it.rebuild()
+    it.world.contents["s"] = "1"
+    (it.store / lost).unlink()
+    assert it.rebuild() == {"a": "built", "b": "restored"}
+
+
+def test_the_new_part_of_an_equal_output_is_removed_again(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a")
+    it.theatre.parts = it.store
+    it.theatre.results = {"a": "always"}
+    it.rebuild()
+    before = set((it.store / "parts").iterdir())
+    it.world.contents["s"] = "2"
+    it.rebuild()
+    assert set((it.store / "parts").iterdir()) == before
+    assert it.ledger.current("a").manifest_id == it.ledger.versions("a")[0][1]  # type: ignore[union-attr]
+
+
+def test_forcing_runs_all_again_and_finds_it_unchanged(stage: Callable[..., Stage]) -> None:
+    it = stage()
+    it.rebuild()
+    assert it.rebuild(is_forced=True) == dict.fromkeys("abcd", "unchanged")
+    assert it.rebuild(["b"], is_forced=True) == dict.fromkeys("ab", "unchanged")
+
+
+def test_an_impure_recipe_runs_each_time_and_its_readers_only_when_it_differs(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> now; now -> after", recipes={"now": {"pure": False}})
+    it.theatre.results = {"now": "12:00"}
+    it.rebuild()
+    assert it.rebuild() == {"now": "unchanged"}
+    it.theatre.results = {"now": "12:01"}
+    assert it.rebuild() == {"now": "built", "after": "built"}
+    assert it.driver.warnings == []
+
+
+def test_a_recipe_that_gives_another_output_for_the_same_key_is_warned_of_and_the_new_one_wins(
+    stage: Callable[..., Stage],
+) -> None:
+    it = stage("s -> dice; dice -> after")
+    it.theatre.results = {"dice": "1"}
+    it.rebuild()
+    it.theatre.results = {"dice": "6"}
+    assert it.rebuild(is_forced=True)["after"] == "built"
+    ((code, text),) = it.driver.warnings
+    assert code == "not-deterministic" and "'dice'" in text
+    assert it.ledger.current("dice").digest == digest_of("output", "6")  # type: ignore[union-attr]
+    assert it.rebuild() == {}
+
+
+def test_several_outputs_are_committed_together_and_read_apart(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> split; split.good -> use; split.bad -> look", outputs={"split": ("good", "bad")})
+    it.theatre.results = {"split.good": "same"}
+    names = {"split.good", "split.bad", "use", "look"}
+    assert it.rebuild() == dict.fromkeys(names, "built")
+    it.world.contents["s"] = "2"
+    it.theatre.results |= {"split.bad": "other"}
+    assert it.rebuild() == {"split.good": "unchanged", "split.bad": "built", "look": "built"}
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_blocks_what_needs_it_and_nothing_else(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> bad fine; bad -> behind; behind fine -> last; fine -> more")
+    it.theatre.faults = {"bad": [fails()]}
+    expected = {"bad": "failed", "fine": "built", "behind": "blocked", "last": "blocked", "more": "built"}
+    assert it.rebuild() == expected
+    assert it.states() == {"bad": "failed", "fine": "fresh", "behind": "blocked", "last": "blocked", "more": "fresh"}
+    blocked = next(t for t in it.driver.targets if t.name == "last")
+    assert [(r.kind, r.subject) for r in blocked.reasons] == [("upstream", "bad")]
+    failed = next(t for t in it.driver.targets if t.name == "bad").error
+    assert failed is not None and (failed.target, failed.place) == ("bad", "recipes/main.py:7")
+
+
+def test_the_next_rebuild_tries_a_failure_again_and_goes_on_behind_it(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> bad; bad -> behind; s -> fine")
+    it.theatre.faults = {"bad": [fails()]}
+    it.rebuild()
+    assert it.rebuild() == {"bad": "built", "behind": "built"}
+    assert it.ledger.failures() == {}
+
+
+def test_a_failure_leaves_the_old_output_in_place(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a")
+    it.rebuild()
+    before = it.ledger.current("a")
+    it.world.contents["s"] = "2"
+    it.theatre.faults = {"a": [fails()]}
+    assert it.rebuild() == {"a": "failed"}
+    assert it.ledger.current("a") == before and it.published == []
+
+
+def test_a_failure_is_forgotten_when_the_source_is_back(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; a -> b")
+    it.rebuild()
+    it.world.contents["s"] = "2"
+    it.theatre.faults = {"a": [fails()]}
+    it.rebuild()
+    it.world.contents["s"] = "1"
+    assert set(it.states().values()) == {"fresh"}
+
+
+def test_a_source_with_a_problem_fails_and_blocks_its_readers(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; o -> b", {"s": error("source-missing", "'s' is not there", hint="put it"), "o": "1"})
+    assert it.rebuild() == {"a": "blocked", "b": "built"}
+    (source,) = it.driver.sources
+    assert (source.name, source.outcome) == ("s", "failed")
+
+
+@pytest.mark.parametrize(("retries", "faults", "outcome"), [(0, 1, "failed"), (1, 1, "built"), (2, 3, "failed")])
+def test_a_failed_attempt_is_tried_again_as_often_as_allowed(
+    stage: Callable[..., Stage], retries: int, faults: int, outcome: str
+) -> None:
+    it = stage("s -> a", a={"retries": retries})
+    it.theatre.faults = {"a": [fails() for _ in range(faults)]}
+    assert it.rebuild() == {"a": outcome}
+    attempts = min(retries, faults) + 1
+    assert it.started == ["a"] * attempts
+    assert [(n, o) for _, n, o, _ in it.ledger.logs("a")] == [
+        (i + 1, "recipe-error" if i < faults else "done") for i in range(attempts)
+    ]
+    assert len({spec.log for spec in it.theatre.specs.values()}) == attempts
+
+
+def test_a_lost_attempt_is_tried_once_more_without_retries(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b")
+    it.theatre.lost = {"a", "b"}
+    it.theatre.faults = {"a": [fails("worker-died")], "b": [fails("worker-died"), fails("worker-died")]}
+    assert it.rebuild() == {"a": "built", "b": "failed"}
+    assert sorted(it.started) == ["a", "a", "b", "b"]
+
+
+def test_a_lost_attempt_that_used_up_memory_is_not_tried_again(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a")
+    it.theatre.lost = {"a"}
+    it.theatre.faults = {"a": [fails("out-of-memory")]}
+    assert it.rebuild() == {"a": "failed"} and it.started == ["a"]
+
+
+def test_a_step_over_its_time_is_killed_and_fails(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> slow fine; slow -> behind", slow={"timeout_s": 5.0})
+    it.theatre.slots = 2
+    it.theatre.hangs = {"slow"}
+    assert it.rebuild() == {"slow": "failed", "behind": "blocked", "fine": "built"}
+    (identity,) = it.theatre.killed
+    assert it.theatre.specs[identity].step == "slow"
+    assert 5.0 <= it.theatre.now_s < 6.0
+    found = next(t for t in it.driver.targets if t.name == "slow").error
+    assert found is not None and found.code == "timed-out" and "5 s" in found.message
+
+
+def test_a_step_within_its_time_is_not_killed(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> slow", slow={"timeout_s": 5.0})
+    it.theatre.costs_s = {"slow": 4.9}
+    assert it.rebuild() == {"slow": "built"} and it.theatre.killed == {}
+
+
+def test_each_attempt_has_its_own_time(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> slow", slow={"timeout_s": 5.0, "retries": 1})
+    it.theatre.hangs = {"slow"}
+    assert it.rebuild() == {"slow": "failed"}
+    assert len(it.theatre.killed) == 2 and 10.0 <= it.theatre.now_s < 12.0
+
+
+# -- stopping ----------------------------------------------------------------------------------------------------------
+
+
+def test_fail_fast_starts_nothing_more_but_commits_what_runs(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> bad slow later; slow -> behind")
+    it.theatre.slots = 2
+    it.theatre.costs_s = {"slow": 9.0}
+    it.theatre.faults = {"bad": [fails()]}
+    assert it.rebuild(is_fail_fast=True) == {"bad": "failed", "slow": "built"}
+    assert set(it.started) == {"bad", "slow"} and it.theatre.is_closed
+    assert it.states()["slow"] == "fresh"
+
+
+def test_one_interrupt_lets_what_runs_end_and_starts_nothing_more(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; a -> b; b -> c")
+    it.theatre.on_start = lambda step: it.driver.stop() if step == "b" else None
+    assert it.rebuild() == {"a": "built", "b": "built"}
+    assert it.driver.is_interrupted and it.theatre.is_closed
+    it.theatre.on_start = lambda step: None
+    assert it.rebuild() == {"c": "built"}
+    assert not it.driver.is_interrupted
+
+
+def test_two_interrupts_give_up_what_runs_and_lose_nothing_finished(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a h; a -> b")
+    it.theatre.slots = 2
+    it.theatre.hangs = {"h"}
+
+    def stop_twice(step: str) -> None:
+        if step == "b":
+            it.driver.stop()
+            it.driver.stop()
+
+    it.theatre.on_start = stop_twice
+    assert it.rebuild() == {"a": "built"}
+    assert it.driver.is_interrupted and it.theatre.is_closed
+    it.theatre = Theatre()
+    assert set(it.rebuild()) == {"b", "h"}
+
+
+def test_a_failure_while_stopping_is_not_tried_again(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a", a={"retries": 5})
+    it.theatre.faults = {"a": [fails(), fails()]}
+    it.theatre.on_start = lambda step: it.driver.stop()
+    assert it.rebuild() == {"a": "failed"} and it.started == ["a"]
+
+
+# -- commits -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_end_that_is_heard_twice_is_committed_once(stage: Callable[..., Stage]) -> None:
+    it = stage()
+    it.theatre.echo = True
+    assert it.rebuild() == dict.fromkeys("abcd", "built")
+    assert [len(it.ledger.logs(n)) for n in "abcd"] == [1, 1, 1, 1]
+    assert [len(it.ledger.versions(n)) for n in "abcd"] == [1, 1, 1, 1]
+
+
+def test_a_builder_whose_epoch_has_passed_commits_nothing(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; a -> b")
+    it.theatre.on_end = lambda step: Committer.take(it.ledger) if step == "b" else None  # type: ignore[arg-type,return-value]
+    with pytest.raises(BuilderError) as caught:
+        it.rebuild()
+    assert caught.value.code == "locked"
+    assert set(it.ledger.currents()) == {"s", "a"}
+    assert it.theatre.is_closed
+
+
+def test_an_attempt_gets_its_inputs_by_reference_and_its_last_version(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; a s -> b")
+    it.rebuild()
+    before = it.ledger.currents()
+    it.world.contents["s"] = "2"
+    it.rebuild()
+    spec = next(s for s in it.theatre.specs.values() if s.step == "b")
+    assert isinstance(spec.work, RecipeSpec)
+    (a,), (s,) = (i.items for i in spec.work.inputs)
+    assert a.manifest is not None and a.manifest.digest == it.ledger.currents()["a"].digest != before["a"].digest
+    assert s.manifest is None and s.files is not None and s.files[0].digest == digest_of("content", "2")
+    assert spec.previous["b"].digest == before["b"].digest
+
+
+def test_the_ledger_keeps_what_each_step_took(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a")
+    it.theatre.costs_s = {"a": 2.5}
+    it.rebuild()
+    cost = it.ledger.cost(it.ledger.currents()["a"].key)
+    assert cost is not None and (cost.via, cost.run, cost.wall_s) == ("full", 1, 2.5)
+    assert it.ledger.history_s() == {"a": 2.5}
+
+
+# -- what is told ------------------------------------------------------------------------------------------------------
+
+
+def test_every_node_ends_once_whatever_became_of_it(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a bad; bad -> behind", a={"retries": 1})
+    it.theatre.faults = {"a": [fails()], "bad": [fails()]}
+    it.rebuild()
+    assert sorted(it.heard.of("ended")) == ["a", "bad", "behind", "s"]
+    total = next(facts for kind, _, facts in it.heard.events if kind == "total")
+    assert total == {"steps": 3, "intakes": 1}
+    assert it.heard.of("retried") == ["a"]
+    assert {n: f["error"] for k, n, f in it.heard.events if k == "ended"} == {
+        "a": None,
+        "bad": "recipe-error",
+        "behind": None,
+        "s": None,
+    }
+
+
+def test_a_long_chain_that_is_restored_needs_no_deep_stack(stage: Callable[..., Stage]) -> None:
+    count = 400
+    it = stage("s -> n0; " + "; ".join(f"n{i} -> n{i + 1}" for i in range(count)))
+    it.rebuild()
+    it.world.contents["s"] = "2"
+    it.theatre.results = {"n0": "n0" + digest_of("content", "1")}
+    assert it.rebuild() == {"n0": "unchanged"}

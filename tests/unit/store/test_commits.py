@@ -1,0 +1,165 @@
+"""A commit is there whole or not at all, once, and only under the epoch that holds the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.digests import digest_of
+from builder.errors import BuilderError, error
+from builder.execute.attempt import disk_crash
+from builder.store import disk
+from builder.store.commits import Attempt, Commit, Committer
+from builder.store.ledger import Ledger
+
+
+def dump(ledger: Ledger) -> dict[str, Any]:
+    """All rows of all tables."""
+    tables = [r[0] for r in ledger.rows("SELECT name FROM sqlite_master WHERE type = 'table'")]
+    return {t: sorted(map(str, ledger.rows(f"SELECT * FROM {t}"))) for t in tables}
+
+
+def test_several_outputs_arrive_together(shop: Any) -> None:
+    made = shop.build("split", "d1", **{"split.good": "g", "split.bad": "b"})
+    currents = shop.ledger.currents()
+    assert {n: (c.step, c.key) for n, c in currents.items()} == {
+        "split.good": ("split", made),
+        "split.bad": ("split", made),
+    }
+
+
+def test_a_kill_before_the_commit_leaves_no_trace_of_it(shop: Any) -> None:
+    shop.build("a", "d1")
+    before = dump(shop.ledger)
+
+    def kill(operation: str, path: Path) -> None:
+        if operation == "commit":
+            raise disk_crash
+
+    disk.on_write = kill
+    with pytest.raises(disk_crash):
+        shop.build("a", "d2", a="x", b="y")
+    assert dump(shop.ledger) == before and not shop.ledger.db.in_transaction
+
+
+def test_a_kill_after_the_commit_leaves_all_of_it(shop: Any) -> None:
+    def kill(operation: str, path: Path) -> None:
+        if operation == "committed":
+            raise disk_crash
+
+    shop.begin()
+    disk.on_write = kill
+    with pytest.raises(disk_crash):
+        shop.build("a", "d1", a="x", b="y")
+    assert set(shop.ledger.currents()) == {"a", "b"}
+
+
+def test_an_error_in_the_middle_rolls_all_back(shop: Any) -> None:
+    shop.begin()
+    before = dump(shop.ledger)
+    commit = Commit("a", digest_of("k"), [], {"a": shop.manifest("x"), "b": 77})
+    with pytest.raises(TypeError):
+        shop.committer.built(1, 0.0, commit)
+    assert dump(shop.ledger) == before
+    assert shop.build("a", "d1")
+
+
+WRITES: dict[str, Callable[[Committer, Any], Any]] = {
+    "begin_run": lambda c, s: c.begin_run(0.0),
+    "end_run": lambda c, s: c.end_run(1, 0.0, "built", {}, True),
+    "built": lambda c, s: c.built(1, 0.0, Commit("z", digest_of("z"), [], {"z": s.manifest("z")})),
+    "restored": lambda c, s: c.restored(1, "a", digest_of("k"), {"a": 1}),
+    "failed": lambda c, s: c.failed(1, "a", None, error("recipe-error", "'a' failed")),
+    "tried": lambda c, s: c.tried(1, Attempt("a", 1, "done", "x", 0.0)),
+    "cleared": lambda c, s: c.cleared(["a"]),
+    "retired": lambda c, s: c.retired(1, ["a"], ["a"]),
+    "published": lambda c, s: c.published("a", "d", "a.bin", "t"),
+    "unpublished": lambda c, s: c.unpublished("a"),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_builder_whose_epoch_has_passed_writes_nothing(shop: Any, write: str) -> None:
+    shop.build("a", "d1")
+    later = Committer.take(shop.ledger)
+    before = dump(shop.ledger)
+    with pytest.raises(BuilderError) as caught:
+        WRITES[write](shop.committer, shop)
+    assert caught.value.code == "locked"
+    assert dump(shop.ledger) == before
+    WRITES[write](later, shop)
+
+
+def test_each_builder_has_an_epoch_of_its_own(shop: Any) -> None:
+    assert [shop.committer.epoch, Committer.take(shop.ledger).epoch, shop.ledger.epoch()] == [1, 2, 2]
+
+
+def test_an_output_that_the_store_has_is_committed_by_its_number(shop: Any) -> None:
+    shop.build("a", "d1")
+    number = shop.ledger.current("a").manifest_id
+    shop.begin()
+    numbers = shop.committer.built(2, 0.0, Commit("a", digest_of("k2"), [], {"a": number}))
+    assert numbers == {"a": number}
+    assert [n for n, _ in shop.ledger.manifests()] == [number]
+    assert (shop.ledger.current("a").key, shop.ledger.current("a").run) == (digest_of("k2"), 2)
+
+
+def test_restoring_moves_the_pointer_and_forgets_the_failure(shop: Any, key_of: Any) -> None:
+    first = shop.build("a", "d1")
+    shop.begin()
+    shop.build("a", "d2")
+    shop.committer.failed(shop.run, "a", None, error("recipe-error", "'a' failed"))
+    ((name, (number, digest)),) = shop.ledger.trace(first).items()
+    shop.committer.restored(shop.begin(), "a", first, {name: number})
+    current = shop.ledger.current("a")
+    assert (current.key, current.digest, current.run) == (first, digest, 3)
+    assert shop.ledger.failures() == {}
+    assert shop.ledger.cost(first).run == 1
+
+
+def test_a_rebuild_under_the_same_key_takes_the_new_output(shop: Any) -> None:
+    made = shop.build("a", "d1", a="one")
+    shop.begin()
+    assert shop.build("a", "d1", a="two") == made
+    assert shop.ledger.trace(made)["a"][1] == digest_of("output", "two")
+
+
+def test_a_run_that_was_killed_is_interrupted_when_the_next_begins(shop: Any) -> None:
+    shop.begin()
+    shop.begin()
+    assert [r.outcome for r in shop.ledger.runs()] == ["interrupted", "running"]
+
+
+def test_a_failure_is_cleared_alone(shop: Any) -> None:
+    for step in ("a", "b"):
+        shop.committer.failed(shop.begin(), step, digest_of(step), error("recipe-error", f"'{step}' failed"))
+    shop.committer.cleared(["a"])
+    assert set(shop.ledger.failures()) == {"b"}
+    assert shop.ledger.failures()["b"].key == digest_of("b")
+
+
+def test_what_is_published_is_noted_and_taken_back(shop: Any) -> None:
+    shop.committer.published("a", "d1", "a.bin", "1:2")
+    shop.committer.published("a", "d2", "a.bin", "1:3")
+    assert shop.ledger.published() == {"a": ("d2", "a.bin", "1:3")}
+    shop.committer.unpublished("a")
+    assert shop.ledger.published() == {}
+
+
+def test_fingerprints_keep_their_pieces(shop: Any) -> None:
+    shop.begin()
+    commit = Commit("a", digest_of("k"), [], {"a": shop.manifest("x")}, fingerprint=("f1", [("helper", "d")]))
+    shop.committer.built(1, 0.0, commit)
+    assert shop.ledger.fingerprint_items("f1") == {"helper": "d"}
+
+
+def test_fields_of_any_text_come_back(shop: Any) -> None:
+    shop.begin()
+    fields = [("source", "ä\0b\udc80", "x"), ("parameter", "", "\n")]
+    shop.committer.built(1, 0.0, Commit("a", digest_of("k"), fields, {"a": shop.manifest("x")}))
+    assert shop.ledger.fields(digest_of("k")) == fields
+    assert json.loads(shop.ledger.rows("SELECT fields FROM keys")[0][0])
