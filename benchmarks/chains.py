@@ -65,6 +65,8 @@ def main() -> int:
             }
             if text:
                 print(f"\nseed {seed}: {text}", flush=True)
+            if (done := seed - given.first + 1) % 50 == 0:
+                print(f"{done} chains, {broken} broken", file=sys.stderr, flush=True)
     spent_s = time.perf_counter() - began
     print(f"{given.chains} chains of {given.length}: {broken} broken; {json.dumps(totals)}; {spent_s:.0f} s")
     return int(broken > 0)

@@ -149,7 +149,7 @@ def watching(site: Site) -> Iterator[list[int]]:
 
 
 def is_under_way(site: Site, process: subprocess.Popen[bytes], committed: int, chance: float) -> bool:
-    """Whether a command still runs a moment after this many steps were committed; with none, some time into its start."""
+    """Whether a command still runs a moment after this many steps were committed (with none: into its start)."""
     while process.poll() is None and len(site.done_attempts()) < committed:
         time.sleep(0.005)
     time.sleep(chance * (START_S if committed == 0 else STEP_S))

@@ -4,12 +4,12 @@
     python benchmarks/schedule.py real [--size 1245] [--workers 4] [--mean-s 0.15]
     python benchmarks/schedule.py order [--size 1245] [--workers 16]
 
-Times are log-normal, ten times as long at the 95th percentile as at the 5th. Three lanes take whole types of tasks, each
-until its own lower bound is 0.8 of that of the workers (of 64 workers, where they vary). No schedule beats a bound: the
+Times are log-normal, ten times as long at the 95th percentile as at the 5th. Three lanes take whole types of tasks,
+each until its own lower bound is 0.8 of that of the workers (of 64, where they vary). No schedule beats a bound: the
 longest way through the graph, the work over the workers, each lane's work over its capacity.
 
 simulated  the executor's policy and first-in-first-out on known times, then with predictions that are wrong
-real       tasks that sleep: wall seconds over the largest bound, and on a second run the predicted finish over the real one
+real       tasks that sleep: wall over the largest bound; on a second run the predicted finish over the real one
 order      the executor itself with ends at simulated times: its order of starts is the simulator's
 """
 

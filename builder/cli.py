@@ -90,8 +90,6 @@ def _fail(caught: BuilderError, as_json: bool) -> None:
 def _open(directory: str | None) -> Any:
     from builder.project import open
 
-    if directory is not None and not Path(directory).is_dir():
-        raise error("config", f"'{directory}' is no folder", place=directory, hint="give -C the project's folder")
     return open(directory or ".")
 
 

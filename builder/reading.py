@@ -6,7 +6,7 @@ Decides which version a name and a run mean.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -107,10 +107,24 @@ def _names(ledger: Ledger, target: str, run: str | None) -> list[str]:
     )
 
 
-def _known_name(ledger: Ledger, target: str) -> str:
-    """A written name as the ledger knows it: parameters in their order; as written where it means no one dataset."""
-    found = names_meant(target, ledger.currents()) if "[" in target else []
-    return found[0] if len(found) == 1 else target
+def _one_name(target: str, known: Iterable[str]) -> str:
+    """The one name among `known` that a written name means; as written where it means none.
+
+    Raises
+    ------
+    ConfigError
+        ``unknown-target`` where it means several.
+    """
+    found = names_meant(target, known)
+    if len(found) > 1:
+        raise error(
+            "unknown-target",
+            f"'{target}' is a family of {len(found)} members",
+            place=target,
+            facts=[("members", ", ".join(found[:3]) + (" …" if len(found) > 3 else ""))],
+            hint=f"name one of them: {found[0]}",
+        )
+    return found[0] if found else target
 
 
 def _manifest_number(ledger: Ledger, name: str, run: str | None) -> int:
@@ -304,7 +318,7 @@ def _value(value: Any) -> str:
 def diff(project: Project, target: str, old: str | None, new: str | None) -> Diff:
     """What differs between two versions of a target: two runs', or a run's and the present, or the last two."""
     ledger = project.ledger()
-    target = _known_name(ledger, target)
+    target = _one_name(target, ledger.currents())
     before, after = _two_versions(ledger, target, old, new)
     manifests = [ledger.manifest(m) if m is not None else None for _, m in (before, after)]
     ledger.close()
@@ -394,8 +408,8 @@ def history(project: Project, target: str | None) -> History:
     ledger = project.ledger()
     runs = ledger.runs()
     if target is not None:
-        target = _known_name(ledger, target)
-        touched = {run for run, _ in ledger.versions(target)}
+        names = names_meant(target, ledger.currents()) or [target]
+        touched = {run for name in names for run, _ in ledger.versions(name)}
         if not touched:
             raise _unknown(target)
         runs = [r for r in runs if r.id in touched]
@@ -424,9 +438,11 @@ def log(project: Project, target: str) -> str:
         ``unknown-target`` where it never ran.
     """
     ledger = project.ledger()
-    target = _known_name(ledger, target)
-    step = re.sub(r"\.[\w-]+(?=\[|$)", "", target)
-    rows = ledger.logs(target) or ledger.logs(step)
+    known = [step for (step,) in ledger.rows("SELECT DISTINCT step FROM attempts ORDER BY step")]
+    step = _one_name(target, known)
+    if step not in known:
+        step = _one_name(re.sub(r"\.[\w-]+(?=\[|$)", "", target), known)  # an output's log is that of its step
+    rows = ledger.logs(step)
     ledger.close()
     if not rows:
         raise error("unknown-target", f"'{target}' never ran", place=target, hint="builder status lists all")

@@ -125,6 +125,7 @@ def make_schedule(
     """The schedule of a plan on this many workers, which are taken to have every ability that a step needs."""
     graph = plan.situation.graph
     network = make_network(plan, predictions(plan, history_s), first)
+    is_known = network.is_known
     abilities = frozenset(n for job in network.jobs for n in job.needs)
     places = [Place(str(number), 0, abilities) for number in range(workers)]
     times = simulate(network.jobs, network.readers, network.waits, lanes, places, rank)
@@ -136,8 +137,8 @@ def make_schedule(
             job.lanes,
             network.predicted_s[job.name],
             round(job.depth_s, 4),
-            round(times[job.name].start_s, 4) if network.is_known else None,
-            round(times[job.name].finish_s, 4) if network.is_known else None,
+            round(times[job.name].start_s, 4) if is_known else None,
+            round(times[job.name].finish_s, 4) if is_known else None,
         )
         for job in sorted(network.jobs, key=lambda job: times[job.name].order)
     )

@@ -100,12 +100,12 @@ class Results:
         """A JSON value as canonical bytes: keys sorted, so that the order of insertion does not count."""
         try:
             text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1, default=_scalar)
+            return text.encode() + b"\n"
         except (TypeError, ValueError) as cause:
             raise self._wrong(
                 f"returned a {type(value).__name__} that JSON cannot hold: {cause}",
                 "use dicts with text keys, lists, texts, finite numbers, booleans and None",
             ) from cause
-        return text.encode() + b"\n"
 
     def _path(self, path: Path) -> Manifest:
         """A file or folder that was written in the workspace, moved into the store."""

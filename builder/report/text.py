@@ -48,15 +48,17 @@ def status_text(status: Status) -> str:
     lines = [_headline(status, changed, stale)]
     families = families_of(t.name for t in status.targets)
     left = {t.name: t for t in stale}
+    by_root: dict[tuple[str, str], list[TargetStatus]] = {}
+    for target in stale:
+        if target.roots:
+            by_root.setdefault(target.roots[0], []).append(target)
+    width = max((len(s.name) for s in changed), default=0)
     for source in changed:
-        lines += [_source_line(source, changed)]
+        lines += [_source_line(source, width)]
         if source.problem is not None:
             lines += ["    " + line for line in source.problem.render().splitlines()]
-        lines += _consequences(
-            [t for t in left.values() if t.roots and t.roots[0] == ("source", source.name)], families, left
-        )
-    for root in dict.fromkeys(t.roots[0] for t in list(left.values()) if t.roots):
-        members = [t for t in left.values() if t.roots and t.roots[0] == root]
+        lines += _consequences(by_root.pop(("source", source.name), []), families, left)
+    for root, members in by_root.items():
         lines.append("  " + _cause(root, members))
         lines += _consequences(members, families, left)
     if left:
@@ -84,9 +86,8 @@ def _headline(status: Status, changed: list[SourceStatus], stale: list[TargetSta
     return " · ".join(p for p in parts if p)
 
 
-def _source_line(source: SourceStatus, among: list[SourceStatus]) -> str:
+def _source_line(source: SourceStatus, width: int) -> str:
     """One source with its state and what became of its files."""
-    width = max(len(s.name) for s in among)
     reasons = [r.removesuffix(" changed") for r in source.reasons]
     what = ", ".join(reasons[:3]) + (" …" if len(reasons) > 3 else "")
     if source.state == "new" or not source.reasons:

@@ -26,6 +26,7 @@ Progress = Callable[[int, int], None]
 _CHUNK_BYTES = 4 << 20
 _THREADED_BYTES = 1 << 20
 _POOL_THREADS = 8  # small files wait for the disk more than for a core
+_FEW_FILES, _SMALL_BYTES = 16, 64 << 10  # read sooner than threads are started
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,8 @@ def _read_all(
 
     # Largest first: the pool ends evenly. Large files use all cores by themselves, so that a few threads are enough.
     order = sorted(tokens, key=lambda p: -tokens[p].size)
-    threads = min(threads or _POOL_THREADS, len(order))
+    is_little = len(order) <= _FEW_FILES and tokens[order[0]].size <= _SMALL_BYTES
+    threads = min(threads or (1 if is_little else _POOL_THREADS), len(order))
     if threads == 1:
         found = [read(path) for path in order]
     else:

@@ -54,8 +54,9 @@ def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
     numbers = [n for n, manifest in ledger.manifests() if any(p.path in broken for p in manifest.parts)]
     with committer.transaction() as db:
         for number in numbers:
-            for table in ("traces", "versions", "current"):
+            for table in ("traces", "current"):
                 db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))
+            db.execute("UPDATE versions SET manifest = NULL WHERE manifest = ?", (number,))
             db.execute("DELETE FROM manifests WHERE id = ?", (number,))
     for path in paths:
         disk.remove(ledger.store / path)

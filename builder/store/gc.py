@@ -41,22 +41,24 @@ def _alive_manifests(ledger: Ledger, keep: int) -> set[int]:
     alive = {r[0] for r in ledger.rows("SELECT manifest FROM current")}
     query = """SELECT manifest FROM (
         SELECT manifest, row_number() OVER (PARTITION BY name ORDER BY run DESC) AS age FROM versions
-    ) WHERE age <= ? AND manifest IS NOT NULL"""
+        WHERE manifest IS NOT NULL
+    ) WHERE age <= ?"""
     alive |= {r[0] for r in ledger.rows(query, keep)}
     complete = ledger.complete_run()
     if complete is not None:
-        for name in ledger.names_at(complete):
-            found = ledger.version_at(name, complete)
-            alive |= {found[0]} if found else set()
+        alive |= ledger.manifests_at(complete)
     return alive
 
 
 def _forget(committer: Committer, numbers: set[int]) -> None:
-    """Let the ledger forget manifests with their traces and versions."""
+    """Let the ledger forget manifests with their traces.
+
+    A version keeps its row without a manifest: an older one must not be taken for it.
+    """
     with committer.transaction() as db:
         for number in numbers:
-            for table in ("traces", "versions"):
-                db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))
+            db.execute("DELETE FROM traces WHERE manifest = ?", (number,))
+            db.execute("UPDATE versions SET manifest = NULL WHERE manifest = ?", (number,))
             db.execute("DELETE FROM manifests WHERE id = ?", (number,))
         db.execute(
             "DELETE FROM keys WHERE key NOT IN (SELECT key FROM traces) AND key NOT IN (SELECT key FROM current)"

@@ -171,7 +171,9 @@ class Ledger:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                 _fill(db)
             db.execute("COMMIT")
-        db.execute(f"PRAGMA synchronous = {'FULL' if disk.durable else 'OFF'}")
+        # A commit survives any kill of the process. A power failure may take back the last ones, whole and in order: their
+        # work runs again. Flushing each one would cost more than most steps do.
+        db.execute(f"PRAGMA synchronous = {'NORMAL' if disk.durable else 'OFF'}")
         row = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
         found = int(row[0]) if row else -1
         if found > VERSION:
@@ -276,9 +278,22 @@ class Ledger:
         return self._manifests[number]
 
     def version_at(self, name: str, run: int) -> tuple[int, Digest] | None:
-        """Manifest and key of a target as it stood after a run; None where it did not exist then."""
+        """Manifest and key of a target as it stood after a run; None where it did not exist then.
+
+        Raises
+        ------
+        ConfigError
+            ``unknown-target`` where it did, but the store has that version no more.
+        """
         query = "SELECT manifest, key FROM versions WHERE name = ? AND run <= ? ORDER BY run DESC LIMIT 1"
         for manifest, key in self.rows(query, name, run):
+            if manifest is None and key is not None:
+                raise error(
+                    "unknown-target",
+                    f"the version of '{name}' after {run_name(run)} is no longer in the store",
+                    place=name,
+                    hint="builder gc keeps the last versions and those of the last complete build; --keep N keeps more",
+                )
             return None if manifest is None else (manifest, Digest(key))
         return None
 
@@ -286,12 +301,18 @@ class Ledger:
         """Names of all that existed after a run."""
         query = """SELECT v.name FROM versions v
             JOIN (SELECT name, max(run) AS run FROM versions WHERE run <= ? GROUP BY name) l
-            ON v.name = l.name AND v.run = l.run WHERE v.manifest IS NOT NULL ORDER BY v.name"""
+            ON v.name = l.name AND v.run = l.run WHERE v.key IS NOT NULL ORDER BY v.name"""
         return [r[0] for r in self.rows(query, run)]
 
+    def manifests_at(self, run: int) -> set[int]:
+        """Numbers of the manifests that stood after a run, as far as the store has them."""
+        query = "SELECT manifest, max(run) FROM versions WHERE run <= ? GROUP BY name"
+        return {r[0] for r in self.rows(query, run) if r[0] is not None}
+
     def versions(self, name: str) -> list[tuple[int, int | None]]:
-        """(run, manifest) of each version of a target, oldest first; None where it was retired."""
-        return [(r[0], r[1]) for r in self.rows("SELECT run, manifest FROM versions WHERE name = ? ORDER BY run", name)]
+        """(run, manifest) of each version of a target that the store has, oldest first; None where it was retired."""
+        query = "SELECT run, manifest FROM versions WHERE name = ? AND (manifest OR key IS NULL) ORDER BY run"
+        return [(r[0], r[1]) for r in self.rows(query, name)]
 
     def difference(self, old: Digest, new: Digest) -> tuple[int, int, int] | None:
         """(added, removed, changed) rows between two digests where it was counted before, in either direction."""

@@ -148,7 +148,7 @@ class Publisher:
                 break
 
     def _put_aside(self, path: Path) -> None:
-        """Take a published folder out of sight in one step, until `sweep`: removed file by file it would be seen half."""
+        """Take a published folder out of sight at once, until `sweep`: removed file by file it would be seen half."""
         if path.is_dir() and not path.is_symlink():
             disk.make_folder(self.out / _PARTIAL)
             disk.replace(path, self.out / _PARTIAL / os.urandom(8).hex())

@@ -15,7 +15,7 @@ import pytest
 
 from builder.cli import main
 
-RECIPES = '''
+RECIPES = """
 s = b.source("s", "data/s.csv", key="id")
 g = b.source("g", "data/g.csv", key="id")
 
@@ -30,7 +30,7 @@ def u(t: pd.DataFrame):
 @b.recipe(key="id")
 def other(g: pd.DataFrame):
     return g.assign(x=1)
-'''
+"""
 S = "id,n,name\n1,10,Ann\n2,20,Bob\n3,30,Cid\n"
 G = "id,v\n1,5\n2,6\n"
 

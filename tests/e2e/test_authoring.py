@@ -481,7 +481,9 @@ def test_the_annotation_says_what_arrives(site):
 
 def test_annotations_as_text_are_understood(site):
     site.write("data/a.csv", "id\n1\n")
-    site.write("recipes/main.py", """
+    site.write(
+        "recipes/main.py",
+        """
     from __future__ import annotations
     import builder as b
     import pyarrow as pa
@@ -496,7 +498,8 @@ def test_annotations_as_text_are_understood(site):
     @b.recipe
     def g(a: pandas.DataFrame) -> list:
         return [type(a).__name__]
-    """)
+    """,
+    )
     site.built()
     assert (site.load("f"), site.load("g")) == (["Table"], ["DataFrame"])
 
@@ -638,13 +641,17 @@ def test_what_comes_later_says_that_it_is_not_available_yet(site, line):
     done = site.command("rebuild", "--json")
     assert done.returncode == 2, done.stderr
     said = json.loads(done.stdout)["error"]
-    assert "not available yet" in said["message"] and said["place"].startswith("recipes/main.py:") and said["hint"], said
+    assert "not available yet" in said["message"] and said["place"].startswith("recipes/main.py:") and said["hint"], (
+        said
+    )
 
 
 @pytest.mark.parametrize("grain", ["", 'grain=b.rows("a"), '])
 def test_policy_full_runs_whole(site, grain):
     site.write("data/a.csv", "id,x\n1,2\n")
-    site.recipe(f'b.source("a", "data/a.csv", key="id")\n@b.recipe(key="id", {grain}policy="full")\ndef f(a):\n    return a\n')
+    site.recipe(
+        f'b.source("a", "data/a.csv", key="id")\n@b.recipe(key="id", {grain}policy="full")\ndef f(a):\n    return a\n'
+    )
     site.built()
     site.write("data/a.csv", "id,x\n1,3\n")
     (target,) = site.built()["targets"]
@@ -709,7 +716,9 @@ def test_keywords_that_cannot_be_are_refused_with_their_place(site, keywords, wo
         site.project.status()
     found = caught.value
     assert (found.code, found.exit_code) == ("recipe-declaration", 2), found.render()
-    assert word in found.message and found.place and found.place.startswith("recipes/main.py:") and found.hint, found.render()
+    assert word in found.message and found.place and found.place.startswith("recipes/main.py:") and found.hint, (
+        found.render()
+    )
 
 
 def test_resources_may_be_functions_of_the_parameters(site):

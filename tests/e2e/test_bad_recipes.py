@@ -1,4 +1,4 @@
-"""Recipes that cannot be declared, loaded or run, and wrong calls of the command: each error says where and what to do."""
+"""Recipes that cannot be declared, loaded or run, and wrong calls: each error says where and what to do."""
 
 import json
 import textwrap
@@ -13,41 +13,126 @@ REFUSED: dict[str, tuple[str, str, str, dict[str, str], str]] = {
     "no Python": ("def broken(:\n", "recipe-syntax", "is not Python", {"line": "def broken(:"}, "mend the line"),
     "fails while it loads": ("1/0\n", "recipe-declaration", "ZeroDivisionError", {}, "only declare"),
     "leaves while it loads": ("import sys; sys.exit(0)\n", "recipe-declaration", "SystemExit", {}, "only declare"),
-    "a library that is not there": ("import nosuchthing\n", "recipe-declaration", "nosuchthing", {}, "install nosuchthing"),
-    "an unknown keyword": ("@b.recipe(kee='x')\ndef q(s): return s\n", "recipe-declaration", "'kee'", {}, "only declare"),
-    "a key that is a number": ("@b.recipe(key=3)\ndef q(s): return s\n", "recipe-declaration", "key= is 3", {}, "list of texts"),
-    "an unknown dtype": ("@b.recipe(columns={'a': 'int7'})\ndef q(s): return s\n", "recipe-declaration", "'int7'", {}, "int64"),
+    "a library that is not there": (
+        "import nosuchthing\n",
+        "recipe-declaration",
+        "nosuchthing",
+        {},
+        "install nosuchthing",
+    ),
+    "an unknown keyword": (
+        "@b.recipe(kee='x')\ndef q(s): return s\n",
+        "recipe-declaration",
+        "'kee'",
+        {},
+        "only declare",
+    ),
+    "a key that is a number": (
+        "@b.recipe(key=3)\ndef q(s): return s\n",
+        "recipe-declaration",
+        "key= is 3",
+        {},
+        "list of texts",
+    ),
+    "an unknown dtype": (
+        "@b.recipe(columns={'a': 'int7'})\ndef q(s): return s\n",
+        "recipe-declaration",
+        "'int7'",
+        {},
+        "int64",
+    ),
     "an unknown format": ("b.source('z', 'z.x', format='xls')\n", "recipe-declaration", "'xls'", {}, "parquet"),
     "captures that differ": ("b.source('z[a={a}]', 'z.csv')\n", "recipe-declaration", "captures", {}, "{capture}"),
     "a decorator on no function": ("b.recipe()(3)\n", "recipe-declaration", "no function", {}, "decorate a function"),
     "a check that is none": ("@b.recipe(check=3)\ndef q(s): return s\n", "recipe-declaration", "check", {}, "pandera"),
-    "inputs= that raises": ("@b.recipe(inputs=lambda: 1/0)\ndef q(x): return 1\n", "recipe-declaration", "inputs=", {}, "by keyword"),
-    "lane= that raises": ("@b.recipe(lane=lambda: {}['x'])\ndef q(s): return 1\n", "recipe-declaration", "lane=", {}, "by keyword"),
-    "a timeout in words": ("@b.recipe(timeout='soon')\ndef q(s): return 1\n", "recipe-declaration", "timeout", {}, "seconds"),
+    "inputs= that raises": (
+        "@b.recipe(inputs=lambda: 1/0)\ndef q(x): return 1\n",
+        "recipe-declaration",
+        "inputs=",
+        {},
+        "by keyword",
+    ),
+    "lane= that raises": (
+        "@b.recipe(lane=lambda: {}['x'])\ndef q(s): return 1\n",
+        "recipe-declaration",
+        "lane=",
+        {},
+        "by keyword",
+    ),
+    "a timeout in words": (
+        "@b.recipe(timeout='soon')\ndef q(s): return 1\n",
+        "recipe-declaration",
+        "timeout",
+        {},
+        "seconds",
+    ),
     "a size in no unit": ("@b.recipe(memory='4 XB')\ndef q(s): return 1\n", "recipe-declaration", "memory", {}, "4 GB"),
     "no slot": ("@b.recipe(slots=0)\ndef q(s): return 1\n", "recipe-declaration", "slots", {}, "1 or more"),
-    "a parameter that is a float": ("@b.recipe(each={'a': [1.5]})\ndef q(a): return 1\n", "recipe-declaration", "1.5", {}, "str, int"),
-    "values of each= that are no list": ("@b.recipe(each={'a': 'CA'})\ndef q(a): return 1\n", "recipe-declaration", "'CA'", {}, "list"),
+    "a parameter that is a float": (
+        "@b.recipe(each={'a': [1.5]})\ndef q(a): return 1\n",
+        "recipe-declaration",
+        "1.5",
+        {},
+        "str, int",
+    ),
+    "values of each= that are no list": (
+        "@b.recipe(each={'a': 'CA'})\ndef q(a): return 1\n",
+        "recipe-declaration",
+        "'CA'",
+        {},
+        "list",
+    ),
     "a cycle": (
         "@b.recipe\ndef p(q): return q\n@b.recipe\ndef q(r): return r\n@b.recipe\ndef r(p): return p\n",
-        "cycle", "p → q → r → p", {"q": "recipes/main.py:21 reads r"}, "let one of them",
+        "cycle",
+        "p → q → r → p",
+        {"q": "recipes/main.py:21 reads r"},
+        "let one of them",
     ),
     "a recipe that reads itself": ("@b.recipe\ndef p(p): return p\n", "cycle", "p → p", {}, "let one of them"),
     "families that need each other": (
-        "@b.recipe(each='q')\ndef p(): return 1\n@b.recipe(each='p')\ndef q(): return 1\n", "cycle", "p → q → p", {}, "each=",
+        "@b.recipe(each='q')\ndef p(): return 1\n@b.recipe(each='p')\ndef q(): return 1\n",
+        "cycle",
+        "p → q → p",
+        {},
+        "each=",
     ),
     "a name twice": (
-        "@b.recipe\ndef t(s): return s\n", "duplicate-name", "'t' is declared twice",
-        {"first": "recipes/main.py:8", "again": f"recipes/main.py:{RECIPES_LINE}"}, "rename",
+        "@b.recipe\ndef t(s): return s\n",
+        "duplicate-name",
+        "'t' is declared twice",
+        {"first": "recipes/main.py:8", "again": f"recipes/main.py:{RECIPES_LINE}"},
+        "rename",
     ),
-    "a member twice": ("@b.recipe(each={'a': [1, 1]})\ndef w(a): return {}\n", "duplicate-name", "'w[a=1]'", {}, "twice"),
-    "an unknown input": ("@b.recipe\ndef q(othr): return 1\n", "unknown-input", "'othr'", {"nearest": "other"}, "mend the name"),
+    "a member twice": (
+        "@b.recipe(each={'a': [1, 1]})\ndef w(a): return {}\n",
+        "duplicate-name",
+        "'w[a=1]'",
+        {},
+        "twice",
+    ),
+    "an unknown input": (
+        "@b.recipe\ndef q(othr): return 1\n",
+        "unknown-input",
+        "'othr'",
+        {"nearest": "other"},
+        "mend the name",
+    ),
     "an unknown member": (
         "@b.recipe(each={'a': [1, 2]})\ndef w(a): return {}\n@b.recipe(inputs={'x': 'w[a=3]'})\ndef q(x): return 1\n",
-        "unknown-input", "'w[a=3]'", {}, "mend the name",
+        "unknown-input",
+        "'w[a=3]'",
+        {},
+        "mend the name",
     ),
-    "an unknown lane": ("@b.recipe(lane='db')\ndef q(s): return 1\n", "unknown-lane", "'db'", {}, "db = 1 under [lanes]"),
-}  # fmt: skip
+    "an unknown lane": (
+        "@b.recipe(lane='db')\ndef q(s): return 1\n",
+        "unknown-lane",
+        "'db'",
+        {},
+        "db = 1 under [lanes]",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -94,7 +179,13 @@ def test_the_last_recipe_file_taken_away_withdraws_all_from_out(halves: Any) -> 
 
 FAILING: dict[str, tuple[str, str, str, str, dict[str, str]]] = {
     # options of the recipe, its body, error code, words of the message, facts
-    "it raises": ("key='id'", "raise ValueError('no good: 3')", "recipe-error", "'t' raised ValueError: no good: 3", {"line": "raise ValueError('no good: 3')"}),
+    "it raises": (
+        "key='id'",
+        "raise ValueError('no good: 3')",
+        "recipe-error",
+        "'t' raised ValueError: no good: 3",
+        {"line": "raise ValueError('no good: 3')"},
+    ),
     "it leaves": ("key='id'", "raise SystemExit(0)", "recipe-error", "SystemExit", {}),
     "it runs out of memory": ("key='id'", "raise MemoryError", "out-of-memory", "'t'", {}),
     "nothing": ("", "return None", "result-type", "returned nothing", {}),
@@ -105,26 +196,68 @@ FAILING: dict[str, tuple[str, str, str, str, dict[str, str]]] = {
     "a dict that holds itself": ("", "x = {}; x['x'] = x; return x", "result-type", "JSON", {}),
     "no key column": ("key='id'", "return s[['n']]", "result-type", "'id'", {"columns": "n"}),
     "a key twice": ("key='id'", "return pd.concat([s, s])", "key-duplicate", "3 values", {"id 1": "row 0, row 3"}),
-    "a null key": ("key='id'", "return s.assign(id=s.id.astype('Int64').where(s.id > 1))", "key-null", "'id'", {"rows": "row 0"}),
+    "a null key": (
+        "key='id'",
+        "return s.assign(id=s.id.astype('Int64').where(s.id > 1))",
+        "key-null",
+        "'id'",
+        {"rows": "row 0"},
+    ),
     "a column twice": ("", "return pd.concat([s, s], axis=1)", "result-type", "twice", {}),
     "mixed types": ("", "return s.assign(z=[1, 'a', None])", "result-type", "'z' holds both int and str", {}),
     "objects": ("", "return s.assign(z=[{1}, {2}, {3}])", "result-type", "'z'", {}),
-    "a column without a text for a name": ("", "return s.assign(**{'z': 1}).rename(columns={'z': 3})", "result-type", "3", {}),
-    "another dtype than declared": ("columns={'id': 'int64', 'n': 'string', 'name': 'string'}", "return s", "result-type", "'n' is declared string", {}),
-    "a declared column missing": ("columns={'id': 'int64', 'z': 'string'}", "return s[['id']]", "result-type", "'z'", {"returned": "id"}),
+    "a column without a text for a name": (
+        "",
+        "return s.assign(**{'z': 1}).rename(columns={'z': 3})",
+        "result-type",
+        "3",
+        {},
+    ),
+    "another dtype than declared": (
+        "columns={'id': 'int64', 'n': 'string', 'name': 'string'}",
+        "return s",
+        "result-type",
+        "'n' is declared string",
+        {},
+    ),
+    "a declared column missing": (
+        "columns={'id': 'int64', 'z': 'string'}",
+        "return s[['id']]",
+        "result-type",
+        "'z'",
+        {"returned": "id"},
+    ),
     "a null where none may be": (
-        "columns={'id': 'int64', 'n': 'int64'}", "return s[['id']].assign(n=s.n.astype('Int64').where(s.n > 10))",
-        "bad-value", "'n'", {"row": "0", "value": "null"},
+        "columns={'id': 'int64', 'n': 'int64'}",
+        "return s[['id']].assign(n=s.n.astype('Int64').where(s.n > 10))",
+        "bad-value",
+        "'n'",
+        {"row": "0", "value": "null"},
     ),
     "an undeclared read": ("key='id'", "open('data/g.csv'); return s", "undeclared-read", "'data/g.csv'", {}),
     "an undeclared read, swallowed": (
-        "key='id'", "\n    try:\n        open('data/g.csv')\n    except Exception:\n        pass\n    return s",
-        "undeclared-read", "'data/g.csv'", {},
+        "key='id'",
+        "\n    try:\n        open('data/g.csv')\n    except Exception:\n        pass\n    return s",
+        "undeclared-read",
+        "'data/g.csv'",
+        {},
     ),
-    "a check that says no": ("key='id', check=lambda f: len(f) > 100", "return s", "check-failed", "'t'", {"check": "it returned False"}),
-    "a check that raises": ("key='id', check=too_few", "return s", "check-failed", "'t'", {"check": "AssertionError: only 3"}),
+    "a check that says no": (
+        "key='id', check=lambda f: len(f) > 100",
+        "return s",
+        "check-failed",
+        "'t'",
+        {"check": "it returned False"},
+    ),
+    "a check that raises": (
+        "key='id', check=too_few",
+        "return s",
+        "check-failed",
+        "'t'",
+        {"check": "AssertionError: only 3"},
+    ),
     "a pandera schema": ("key='id', check=schema()", "return s", "check-failed", "'t'", {}),
-}  # fmt: skip
+}
 
 HEAD = """
 def too_few(frame):
@@ -184,7 +317,9 @@ def test_outputs_of_one_family_that_fail_alike_are_told_once(halves: Any) -> Non
 
 
 def test_a_recipe_that_is_no_function_of_its_inputs_is_a_warning(halves: Any) -> None:
-    halves.site.recipe(halves.recipes + "\nimport itertools, time\n@b.recipe\ndef clock():\n    return {'t': time.time()}\n")
+    halves.site.recipe(
+        halves.recipes + "\nimport itertools, time\n@b.recipe\ndef clock():\n    return {'t': time.time()}\n"
+    )
     halves.site.built()
     report = halves.run("rebuild", "--inline", "--all", code=0)
     assert [w["code"] for w in report["warnings"]] == ["not-deterministic"]
@@ -218,8 +353,8 @@ CALLS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "a target missing": (("explain",), "config", "TARGET", "builder explain --help"),
     "no workers": (("rebuild", "-j", "0"), "config", "-j", "builder rebuild --help"),
     "two modes": (("rebuild", "--changed", "--all"), "config", "exclude", "--help"),
-    "a folder that is not there": (("status", "-C", "nowhere"), "config", "'nowhere'", "-C"),
-    "a file for a folder": (("status", "-C", "builder.toml"), "config", "'builder.toml'", "-C"),
+    "a folder that is not there": (("status", "-C", "nowhere"), "config", "'nowhere'", "folder"),
+    "a file for a folder": (("status", "-C", "builder.toml"), "config", "'builder.toml'", "folder"),
     "no version to keep": (("gc", "--keep", "0"), "config", "--keep", "--keep 1"),
     "an unknown target": (("rebuild", "oter"), "unknown-target", "'oter'", "builder status"),
     "no member that matches": (("rebuild", "*[state=WA]"), "unknown-target", "'*[state=WA]'", "quote names"),
@@ -235,9 +370,19 @@ CALLS: dict[str, tuple[tuple[str, ...], str, str, str]] = {
     "a plan to nowhere": (("plan", "--out", "data/s.csv/p.json"), "config", "'data/s.csv/p.json'", "folder"),
     "an example that is none": (("init", "new", "--example", "moon"), "config", "'moon'", "one of these"),
     "a project in a full folder": (("init", "."), "config", "'.'", "new folder"),
-    "a scheduler that is none": (("rebuild", "--all", "--scheduler", "nonsense"), "no-cluster", "nonsense", "dask scheduler"),
-    "a scheduler that is not there": (("rebuild", "--all", "--scheduler", "tcp://127.0.0.1:1"), "no-cluster", "127.0.0.1:1", "dask"),
-}  # fmt: skip
+    "a scheduler that is none": (
+        ("rebuild", "--all", "--scheduler", "nonsense"),
+        "no-cluster",
+        "nonsense",
+        "dask scheduler",
+    ),
+    "a scheduler that is not there": (
+        ("rebuild", "--all", "--scheduler", "tcp://127.0.0.1:1"),
+        "no-cluster",
+        "127.0.0.1:1",
+        "dask",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CALLS)

@@ -1,4 +1,4 @@
-"""A store that is damaged, full, read-only, taken or too new: nothing wrong is read, the way out is told, and it works."""
+"""A store that is damaged, full, read-only, taken or too new: nothing wrong is read, and the way out told works."""
 
 import errno
 import fcntl
@@ -197,7 +197,14 @@ def test_a_store_of_a_newer_builder_is_left_alone(halves: Any) -> None:
         db.execute("UPDATE meta SET value = '99' WHERE name = 'version'")
     db.close()
     before = ledger.read_bytes()
-    for command in (("rebuild", "--inline"), ("status",), ("show", "t"), ("fsck", "--repair"), ("gc",), ("verify", "--inline")):
+    for command in (
+        ("rebuild", "--inline"),
+        ("status",),
+        ("show", "t"),
+        ("fsck", "--repair"),
+        ("gc",),
+        ("verify", "--inline"),
+    ):
         error = halves.run(*command, code=2)["error"]
         assert error["code"] == "store-version" and "newer builder" in error["hint"]
     assert ledger.read_bytes() == before
@@ -339,7 +346,7 @@ def test_a_disk_that_fails_at_any_write_leaves_a_store_that_goes_on(
 ) -> None:
     contents = ["id,n,name\n9,9,Z\n", "id,n,name\n1,10,Ann\n2,20,Bob\n3,30,Cid\n"]
     seen = set()
-    for at in range(0, 60):
+    for at in range(60):
         halves.site.write("data/s.csv", contents[at % 2] + f"{at + 100},1,x\n")
         monkeypatch.setattr(disk, "on_write", _fails_at(at, number))
         left, printed, said = halves.command("rebuild", "--inline", "--json")

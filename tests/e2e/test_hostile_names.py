@@ -1,4 +1,4 @@
-"""Names and values that would like to be paths: nothing is written outside ``out/`` and the store, and no two values meet."""
+"""Names and values that would be paths: nothing is written outside ``out/`` and the store, and no two values meet."""
 
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,68 @@ import pytest
 
 from builder.errors import BuilderError
 
-NAMES = ["../x", "/abs", "a\0b", "x" * 300, "é" * 101, "CON", "nul", "a\nb", "50%", "", ".", "..", "a.b", "a b", "a[b", "-x", "1a"]
+NAMES = [
+    "../x",
+    "/abs",
+    "a\0b",
+    "x" * 300,
+    "é" * 101,
+    "CON",
+    "nul",
+    "a\nb",
+    "50%",
+    "",
+    ".",
+    "..",
+    "a.b",
+    "a b",
+    "a[b",
+    "-x",
+    "1a",
+]
 VALUES = [
-    "../../x", "/abs", "..", ".", "", "a\0b", "a\nb", "CON", "50%", "%", "%2F", "/", "%252F", "über", "日本", "e\u0301", "é",
-    "a,b", "a=b", "a]b", "a[b", "*", "?", "{v}", " a", "a ", "A", "a", "\udcff", "true", "1", "x" * 300, "x" * 299 + "y",
-    "é" * 200, "é" * 199 + "è", "~", "$HOME", "`id`", "a\\b", "a:b", "\u202eabc",
-]  # fmt: skip
+    "../../x",
+    "/abs",
+    "..",
+    ".",
+    "",
+    "a\0b",
+    "a\nb",
+    "CON",
+    "50%",
+    "%",
+    "%2F",
+    "/",
+    "%252F",
+    "über",
+    "日本",
+    "e\u0301",
+    "é",
+    "a,b",
+    "a=b",
+    "a]b",
+    "a[b",
+    "*",
+    "?",
+    "{v}",
+    " a",
+    "a ",
+    "A",
+    "a",
+    "\udcff",
+    "true",
+    "1",
+    "x" * 300,
+    "x" * 299 + "y",
+    "é" * 200,
+    "é" * 199 + "è",
+    "~",
+    "$HOME",
+    "`id`",
+    "a\\b",
+    "a:b",
+    "\u202eabc",
+]
 
 
 def everything(folder: Path) -> set[str]:
@@ -59,7 +115,9 @@ def test_names_of_settings_are_checked_as_well(site: Any) -> None:
 
 
 def test_values_never_leave_out_and_come_back_as_they_were(site: Any) -> None:
-    site.recipe(f"VALUES = {VALUES!r}\n\n@b.recipe(each={{'v': VALUES}})\ndef q(v): return {{'v': [ord(c) for c in v]}}\n")
+    site.recipe(
+        f"VALUES = {VALUES!r}\n\n@b.recipe(each={{'v': VALUES}})\ndef q(v): return {{'v': [ord(c) for c in v]}}\n"
+    )
     before = outside(site)
     site.built()
     assert outside(site) == before
@@ -81,7 +139,7 @@ def test_a_partition_folder_holds_its_value_percent_encoded_once(site: Any) -> N
     site.recipe(
         f"VALUES = {short!r}\n\n@b.recipe(each={{'v': VALUES}})\n"
         "def q(v): return pd.DataFrame({'length': [len(v)]})\n"
-    )  # fmt: skip
+    )
     site.built()
     found = {unquote(p.name.removeprefix("v=")) for p in (site.root / "out/q").iterdir()}
     assert found == set(short)
@@ -90,7 +148,25 @@ def test_a_partition_folder_holds_its_value_percent_encoded_once(site: Any) -> N
     assert all(len(str(v)) == n for v, n in zip(read["v"], read["length"], strict=True))
 
 
-FILES = ["a b", "50%", "über", "a=b", "a,b", "x" * 200, "CON", "-", "a\nb", "[x]", "{n}", "*", "?", "%2F", "日本", "a'b", 'a"b']
+FILES = [
+    "a b",
+    "50%",
+    "über",
+    "a=b",
+    "a,b",
+    "x" * 200,
+    "CON",
+    "-",
+    "a\nb",
+    "[x]",
+    "{n}",
+    "*",
+    "?",
+    "%2F",
+    "日本",
+    "a'b",
+    'a"b',
+]
 
 
 def test_file_names_found_in_a_family_are_values_like_any(site: Any) -> None:

@@ -112,7 +112,12 @@ def test_a_column_named_like_a_parameter_does_not_stand_twice_in_a_hive_dataset(
     """)
     site.built()
     found = pd.read_parquet(site.root / "out/part")
-    assert sorted(zip(found["id"], found["state"].astype(str), strict=True)) == [(1, "CA"), (1, "WA"), (2, "CA"), (2, "WA")]
+    assert sorted(zip(found["id"], found["state"].astype(str), strict=True)) == [
+        (1, "CA"),
+        (1, "WA"),
+        (2, "CA"),
+        (2, "WA"),
+    ]
     assert list(site.load("part[state=CA]").columns) == ["id", "state"]
 
 
@@ -125,7 +130,9 @@ def test_hostile_values_stay_inside_out_and_are_told_apart(site, value):
     """)
     site.built()
     found = files(site)
-    assert len(found) == 2 and all(p.startswith("f/v=") and p.endswith("/part-0.parquet") and p.count("/") == 2 for p in found)
+    assert len(found) == 2 and all(
+        p.startswith("f/v=") and p.endswith("/part-0.parquet") and p.count("/") == 2 for p in found
+    )
     assert all(len(os.fsencode(part)) <= 255 for p in found for part in p.split("/"))
     assert sorted(pd.read_parquet(site.root / "out/f")["v2"]) == sorted([value, "other"])
     names = [t["name"] for t in site.project.status().to_json()["targets"]]

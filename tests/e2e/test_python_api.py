@@ -175,11 +175,21 @@ def test_views_of_notebooks_say_what_the_text_says(shops):
 
 
 def test_views_do_not_let_data_become_markup(site):
-    site.recipe('@b.recipe(each={"v": ["<script>alert(1)</script>"]})\ndef f(v):\n    return pd.DataFrame({"<b>x</b>": ["<i>"]})\n')
+    site.recipe(
+        '@b.recipe(each={"v": ["<script>alert(1)</script>"]})\ndef f(v):\n    return pd.DataFrame({"<b>x</b>": ["<i>"]})\n'
+    )
     project = site.project
     (name,) = (t.name for t in project.status().targets)
     run = project.rebuild(inline=True)
-    for value in (project.status(), run, project.plan(all=True), project.explain(name), project.show(name), project.diff(name), project.graph()):
+    for value in (
+        project.status(),
+        run,
+        project.plan(all=True),
+        project.explain(name),
+        project.show(name),
+        project.diff(name),
+        project.graph(),
+    ):
         shown = value._repr_html_()
         assert "<script>alert" not in shown and "<i>" not in shown and "<b>x" not in shown, type(value)
 

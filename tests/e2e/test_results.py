@@ -115,7 +115,11 @@ def test_a_geodataframe_keeps_its_crs(site):
     """)
     site.built()
     assert site.load("after") == ["GeoDataFrame", "EPSG:3857", [1.0, 2.0]]
-    found = gpd.read_parquet(site.project.path("places")) if (site.root / "out/places.parquet").exists() else site.load("places")
+    found = (
+        gpd.read_parquet(site.project.path("places"))
+        if (site.root / "out/places.parquet").exists()
+        else site.load("places")
+    )
     assert found.crs == "EPSG:3857" and found["id"].to_list() == [1, 2]
 
 
@@ -155,7 +159,12 @@ def test_a_result_with_other_columns_than_declared_is_refused(rows, columns, wor
 
 @pytest.mark.parametrize(
     ("column", "dtype", "code"),
-    [("g", "int64", "result-type"), ("x", "int64", "bad-value"), ("big", "int64", "bad-value"), ("on", "bool", "bad-value")],
+    [
+        ("g", "int64", "result-type"),
+        ("x", "int64", "bad-value"),
+        ("big", "int64", "bad-value"),
+        ("on", "bool", "bad-value"),
+    ],
 )
 def test_a_value_that_its_declared_dtype_cannot_hold_is_refused(rows, column, dtype, code):
     rows.recipe(
@@ -314,7 +323,9 @@ def test_a_figure_of_pyplot_is_a_picture_too(site):
 
 # -- several outputs ---------------------------------------------------------------------------------------------------
 
-OUTPUTS = ROWS + """
+OUTPUTS = (
+    ROWS
+    + """
 @b.recipe(outputs=("good", "rejects"), publish=True)
 def split(a: pd.DataFrame):
     return {"good": a[a["x"].notna()], "rejects": {"ids": a.loc[a["x"].isna(), "id"].to_list()}}
@@ -327,6 +338,7 @@ def report(good):
 def other(rejects):
     return rejects
 """
+)
 
 
 def test_each_output_is_a_target_of_its_own(rows):
@@ -362,9 +374,10 @@ def counted(count, g):
     report = rows.rebuild()
     if report["outcome"] == "failed":  # both the parameter and a column of the member are called g
         rows.recipe(
-            (rows.root / "recipes/main.py").read_text().partition("pandas as pd\n\n")[2].replace(
-                '"rows": own,', '"rows": own.drop(columns="g"),'
-            )
+            (rows.root / "recipes/main.py")
+            .read_text()
+            .partition("pandas as pd\n\n")[2]
+            .replace('"rows": own,', '"rows": own.drop(columns="g"),')
         )
         rows.built()
     assert rows.load("together") == {"g": ["a", "b", "b"], "id": [1, 2, 3]}
@@ -400,7 +413,11 @@ def test_an_output_that_fails_its_check_is_not_published_and_the_old_one_stays(s
     site.write("data/a.csv", "id\n1\n2\n3\n")
     report = site.rebuild()
     said = only_error(report)
-    assert (said["code"], report["outcome"], said["place"].partition(":")[0]) == ("check-failed", "failed", "recipes/main.py")
+    assert (said["code"], report["outcome"], said["place"].partition(":")[0]) == (
+        "check-failed",
+        "failed",
+        "recipes/main.py",
+    )
     assert (site.root / "out/f.parquet").read_bytes() == before and site.load("f")["id"].to_list() == [1, 2]
     assert site.states() == {"f": "failed"}
     site.write("data/a.csv", "id\n2\n1\n")
@@ -481,10 +498,12 @@ def test_every_dtype_arrives_as_its_schema_says(site):
     assert found["id"].to_list() == [1, 2]
     assert found["n"].to_list() == [2**60, pd.NA] and str(found["n"].dtype) == "Int64"
     assert str(found["on"].dtype) == "bool" and found["on"].to_list() == [False, True]
-    assert str(found["maybe"].dtype) == "boolean" and found["maybe"][0] is True or bool(found["maybe"][0])
+    assert (str(found["maybe"].dtype) == "boolean" and found["maybe"][0] is True) or bool(found["maybe"][0])
     assert str(found["x"].dtype) == "float64" and str(found["x"][0]) == "0.0"
     assert found["s"][0] == "" and pd.isna(found["s"][1]) and str(found["s"].dtype).startswith("str")
     assert found["d"][1] == date(2024, 2, 29) and pd.isna(found["d"][0])
-    assert str(found["t"].dtype) == "datetime64[us, UTC]" and found["t"][1] == pd.Timestamp("2024-01-01 11:00", tz="UTC")
+    assert str(found["t"].dtype) == "datetime64[us, UTC]" and found["t"][1] == pd.Timestamp(
+        "2024-01-01 11:00", tz="UTC"
+    )
     assert found["m"][1] == Decimal("1.50") and found["raw"][1] == b"\x00"
     assert found.geometry[1].x == 0.0 and found.geometry[0] is None and found.crs == "EPSG:4326"

@@ -73,7 +73,7 @@ WRITES: dict[str, Callable[[Committer, Any], Any]] = {
     "end_run": lambda c, s: c.end_run(1, 0.0, "built", {}, True),
     "built": lambda c, s: c.built(1, 0.0, Commit("z", digest_of("z"), [], {"z": s.manifest("z")})),
     "restored": lambda c, s: c.restored(1, "a", digest_of("k"), {"a": 1}),
-    "failed": lambda c, s: c.failed(1, "a", None, error("recipe-error", "'a' failed")),
+    "failed": lambda c, s: c.failed(1, "a", None, error("recipe-error", "'a' failed"), None),
     "tried": lambda c, s: c.tried(1, Attempt("a", 1, "done", "x", 0.0)),
     "cleared": lambda c, s: c.cleared(["a"]),
     "retired": lambda c, s: c.retired(1, ["a"], ["a"]),
@@ -112,7 +112,7 @@ def test_restoring_moves_the_pointer_and_forgets_the_failure(shop: Any, key_of: 
     first = shop.build("a", "d1")
     shop.begin()
     shop.build("a", "d2")
-    shop.committer.failed(shop.run, "a", None, error("recipe-error", "'a' failed"))
+    shop.committer.failed(shop.run, "a", None, error("recipe-error", "'a' failed"), None)
     ((name, (number, digest)),) = shop.ledger.trace(first).items()
     shop.committer.restored(shop.begin(), "a", first, {name: number})
     current = shop.ledger.current("a")
@@ -136,7 +136,7 @@ def test_a_run_that_was_killed_is_interrupted_when_the_next_begins(shop: Any) ->
 
 def test_a_failure_is_cleared_alone(shop: Any) -> None:
     for step in ("a", "b"):
-        shop.committer.failed(shop.begin(), step, digest_of(step), error("recipe-error", f"'{step}' failed"))
+        shop.committer.failed(shop.begin(), step, digest_of(step), error("recipe-error", f"'{step}' failed"), None)
     shop.committer.cleared(["a"])
     assert set(shop.ledger.failures()) == {"b"}
     assert shop.ledger.failures()["b"].key == digest_of("b")

@@ -112,7 +112,7 @@ def test_attempts_are_listed_oldest_first(shop: Any) -> None:
 
 def test_a_failure_comes_back_as_the_error_it_was(shop: Any) -> None:
     cause = error("key-null", "'a' has nulls", place="a.csv", facts=[("row", "3")], hint="mend", target="a")
-    shop.committer.failed(shop.begin(), "a", None, cause)
+    shop.committer.failed(shop.begin(), "a", None, cause, None)
     found = shop.ledger.failures()["a"]
     assert (found.step, found.key, found.run) == ("a", None, 1)
     assert found.error.to_json() == cause.to_json()
