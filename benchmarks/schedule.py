@@ -35,6 +35,7 @@ import builder
 from builder import building
 from builder.compile.policy import Job, Place, by_depth, first_in_first_out
 from builder.compile.simulate import simulate
+from builder.compile.urgency import with_queues
 from builder.execute.inline import InlineRunner
 from builder.execute.runner import Ended
 from builder.execute.spec import AttemptSpec
@@ -140,11 +141,18 @@ def make_load(size: int, workers: int, mean_s: float, seed: int, least_s: float 
 # -- simulated ---------------------------------------------------------------------------------------------------------
 
 
-def finish_s(load: Load, workers: int, known_s: Mapping[str, float], rank: Any = by_depth) -> float:
-    """When the last task ends, as the simulator plays it."""
+def finish_s(
+    load: Load, workers: int, known_s: Mapping[str, float], rank: Any = by_depth, queues: bool = True
+) -> float:
+    """When the last task ends, as the simulator plays it with ranks by what is known of the times."""
     places = [Place(str(n)) for n in range(workers)]
     waits = {t.target: sum(n in load.seconds for n in t.needs) for t in load.dag.tasks}
-    times = simulate(load.jobs(known_s), load.readers, waits, load.lanes, places, rank)
+    jobs = load.jobs(known_s)
+    if queues and rank is by_depth:
+        known = [replace(job, predicted_s=known_s[job.name]) for job in jobs]
+        ranked = with_queues(known, load.readers, load.lanes, places, max(load.bounds(workers).values()))
+        jobs = [replace(job, predicted_s=load.seconds[job.name]) for job in ranked]
+    times = simulate(jobs, load.readers, waits, load.lanes, places, rank)
     return max(t.finish_s for t in times.values())
 
 
@@ -160,7 +168,7 @@ def simulated(options: argparse.Namespace) -> None:
     lanes = ", ".join(f"{lane} {count} at once, {own[lane]:,} tasks" for lane, count in load.lanes.items())
     print(f"{options.size:,} tasks of {sum(load.seconds.values()) / 3600:.1f} h; lanes: {lanes}")
     print("finish over the largest bound")
-    columns = ("policy", *wrong, "first in first out", "over policy")
+    columns = ("policy", *wrong, "no queues counted", "first in first out", "over policy")
     print(
         f"{'workers':>8}  {'bound s':>8} {'bottleneck':<15}" + "".join(f"{c:>20}" for c in columns) + f"{'took s':>8}"
     )
@@ -171,6 +179,8 @@ def simulated(options: argparse.Namespace) -> None:
         best_s = finish_s(load, workers, load.seconds)
         took_s = time.perf_counter() - began
         found = [best_s, *(finish_s(load, workers, known) for known in wrong.values())]
+        depth_s = finish_s(load, workers, load.seconds, queues=False)
+        found.append(depth_s)
         plain_s = finish_s(load, workers, load.seconds, first_in_first_out)
         cells = [f"{s / bound_s:.3f}" for s in (*found, plain_s)] + [f"{plain_s / best_s:.3f}"]
         row = "".join(f"{c:>20}" for c in cells)

@@ -6,12 +6,12 @@ else. Names are loaded when they are first used, so that importing this package 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from builder.version import VERSION as __version__
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # typing itself is not imported: it would be most of what a sealed look costs
+    from typing import Any
+
     from builder.authoring.api import groups, lookup, read, recipe, rows, source
     from builder.authoring.ready import assign_regions, count_by, infer_regions, smooth_regions
     from builder.errors import BuilderError
@@ -56,6 +56,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'builder' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

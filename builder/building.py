@@ -172,8 +172,7 @@ class _Build:
         """Whether all is fresh but no run says so yet."""
         if self.is_partial or self.plan.steps or self.plan.intakes or not self.situation.graph.steps:
             return False
-        rows = self.ledger.rows("SELECT is_complete FROM runs ORDER BY id DESC LIMIT 1")
-        return not (rows and rows[0][0])
+        return not self.ledger.is_complete()
 
     def _nothing(self, began: float) -> Run:
         """The report of a rebuild that had nothing to do."""

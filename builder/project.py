@@ -69,7 +69,8 @@ class Project:
 
     def status(self, targets: Iterable[str] | None = None, progress: Any = None) -> Status:
         """How sources and targets stand, and why."""
-        situation = self.situation(progress)
+        sensor = Sensor(self.config, progress)
+        situation = sensor.situation()
         recall = Recall(self.ledger())
         plan = make_plan(situation, recall)
         wanted = self.selected(situation, targets)
@@ -83,8 +84,31 @@ class Project:
             published=names,
             retired=tuple(self._retired(recall, situation)),
         )
+        published = recall.ledger.published()
+        is_settled = status.is_fresh and not recall.failures and recall.ledger.is_complete() and set(published) <= names
         recall.ledger.close()
+        if wanted is None and is_settled and sensor.is_sealable and all(s.state == "unchanged" for s in status.sources):
+            self._seal(sensor, status, [path for _, path, _ in published.values()])
         return status
+
+    def _seal(self, sensor: Sensor, status: Status, published: list[str]) -> None:
+        """Let the next look at an unmoved project be answered from this one."""
+        from builder.sense.seal import write_seal
+        from builder.sizes import count_text
+        from builder.store.ledger import FILE
+
+        config = self.config
+        if config.file is None:
+            return  # whose project a bare folder is depends on the folders above it
+        own = [config.root / "builder.toml", config.root / "pyproject.toml", config.store / FILE]
+        own += [config.store / f"{FILE}-wal", *(config.out / path for path in published)]
+        own += [Path(folder) for folder, _, _ in os.walk(config.recipes)]
+        summary = (
+            config.name,
+            count_text(len(status.targets), "target"),
+            count_text(len(status.sources), "source"),
+        )
+        write_seal(config.root, summary, sensor.tokens(), sensor.looked, own=map(str, own))
 
     def _publish_list(self, situation: Situation) -> list[str]:
         """The targets that the project's own list publishes."""
@@ -105,7 +129,8 @@ class Project:
         wanted = self.selected(situation, targets)
         plan = make_plan(situation, recall, wanted, is_forced=all)
         schedule = self.schedule(plan, recall, workers)
-        report = PlanReport(plan, schedule, situation_token(situation, recall), None if wanted is None else tuple(wanted))
+        names = None if wanted is None else tuple(wanted)
+        report = PlanReport(plan, schedule, situation_token(situation, recall), names)
         recall.ledger.close()
         return report
 

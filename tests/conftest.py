@@ -1,10 +1,12 @@
 """A project of a test's own: files to write, rebuilds in this process or by the command, and what they did."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -81,6 +83,18 @@ class Site:
             [sys.executable, "-m", "builder", *args], cwd=self.root, env=os.environ | (env or {}), text=True,
             capture_output=True, check=False,
         )  # fmt: skip
+
+    def main(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """The command's entry point run in this process: fast, and the same but for the start of an interpreter."""
+        from builder.cli import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.root)
+            patch.setattr(sys, "argv", ["builder", *args])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        return subprocess.CompletedProcess(args, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
     def command_json(self, *args: str, **options: Any) -> dict[str, Any]:
         """The document that the installed command prints with ``--json``."""

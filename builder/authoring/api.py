@@ -293,7 +293,7 @@ def recipe(
             place=at,
             key=_texts(key, "key=", at),
             columns=_columns(columns, at),
-            outputs=tuple(check_name(o, "output", str(at)) for o in outputs),
+            outputs=tuple(check_name(o, "output", str(at)) for o in _texts(outputs, "outputs=", at)),
             grain=grain,
             each=each,
             inputs=inputs,

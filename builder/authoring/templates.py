@@ -37,6 +37,10 @@ class Templates:
     sources: Mapping[str, SourceDecl]
     graph: Graph
     bundle: Digest
+    listed: tuple[str, ...] = ()
+    """Folders that the recipes listed while they loaded."""
+    has_variables: bool = False
+    """Whether they read the process's environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ def from_cache(cached: Any, around: Surroundings) -> Templates | None:
         return None
     if not (around.store / "bundles" / f"{cached['bundle']}.zip").exists():
         return None
-    return Templates(sources, Graph.from_json(cached["graph"]), Digest(cached["bundle"]))
+    graph, bundle = Graph.from_json(cached["graph"]), Digest(cached["bundle"])
+    return Templates(sources, graph, bundle, tuple(cached["listed"]), bool(cached["variables"]))
 
 
 def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any]]:
@@ -136,7 +141,8 @@ def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any]]:
         "graph": graph.to_json(),
     }
     keep_bundle(around.store, bundle.digest, bundle.to_zip())
-    return Templates(sources, graph, bundle.digest), cached
+    listed, has_variables = tuple(cached["listed"]), bool(cached["variables"])
+    return Templates(sources, graph, bundle.digest, listed, has_variables), cached
 
 
 def keep_bundle(store: Path, digest: Digest, content: bytes) -> None:

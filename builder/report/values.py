@@ -178,7 +178,7 @@ class PlanReport:
             },
             "bottleneck": schedule.bottleneck,
             "ready": ready,
-            "targets": self.targets and list(self.targets),
+            "targets": None if self.targets is None else list(self.targets),
             "all": self.plan.is_forced,
             "situation": self.token,
         }

@@ -29,11 +29,12 @@ class Match:
     name: str
 
 
-def list_pattern(root: Path, pattern: str) -> list[Match]:
+def list_pattern(root: Path, pattern: str, looked: set[str] | None = None) -> list[Match]:
     """The files that `pattern` names below `root`, in the order of their paths' code points; none is an empty list.
 
     A plain path gives one match where it exists; a plain folder gives every file below it that is not hidden, with
-    names relative to it. Links are followed; in ``**`` a folder that holds itself is entered once.
+    names relative to it. Links are followed; in ``**`` a folder that holds itself is entered once. Folders that were
+    listed, and links found in them, are added to `looked`.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def list_pattern(root: Path, pattern: str) -> list[Match]:
         if not os.path.isdir(full):
             return [Match(path, (), parsed.segments[-1])] if _is_there(full) else []
         parsed = Pattern(f"{path}/**")
-    tree = _Tree(base)
+    tree = _Tree(base, set() if looked is None else looked)
     return [Match(p, parsed.match(p) or (), parsed.name_of(p)) for p in sorted(parsed.walk(tree.entries, tree.is_file))]
 
 
@@ -66,8 +67,9 @@ def companions(path: str) -> list[str]:
 class _Tree:
     """Lists folders below `base` for `Pattern.walk`."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, looked: set[str]) -> None:
         self.base = base
+        self.looked = looked
 
     def is_file(self, path: str) -> bool:
         return os.path.isfile(os.path.join(self.base, path))
@@ -75,10 +77,13 @@ class _Tree:
     def entries(self, folder: str) -> list[tuple[str, bool]]:
         """Files and folders, links followed; what is neither (a link to nowhere, a pipe) is left out."""
         full = os.path.join(self.base, folder)
+        self.looked.add(full)
         found = []
         try:
             with os.scandir(full) as listed:
                 for entry in listed:
+                    if entry.is_symlink():
+                        self.looked.add(entry.path)
                     is_folder = _is(entry.is_dir)
                     if is_folder and entry.is_symlink() and self._holds(entry.path, folder):
                         continue

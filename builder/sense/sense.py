@@ -21,7 +21,8 @@ from builder.sense.cache import SenseCache, read_json, write_json
 from builder.sense.environment import installed_digest, library_versions
 from builder.sense.hashing import FileVersion, Progress, sense_files
 from builder.sense.listing import companions, list_pattern
-from builder.sense.pins import read_pin
+from builder.sense.pins import pin_path, read_pin
+from builder.sense.tokens import Token
 from builder.sense.urls import is_remote, shown_url
 from builder.situation import Sensed, Situation
 from builder.sources import SourceFile
@@ -53,6 +54,8 @@ class Sensor:
         self.cache = SenseCache(self.config.store / "sense.json")
         self._listed: dict[str, dict[Params, list[Listed]]] = {}
         self._versions: dict[str, FileVersion | BuilderError] = {}
+        self.looked: set[str] = set()
+        self.is_sealable = True
 
     def situation(self) -> Situation:
         """The situation now.
@@ -94,7 +97,13 @@ class Sensor:
             templates, cached = from_recipes(around)
             if config.store.is_dir():
                 write_json(path, cached)
+        self.looked.update(templates.listed)
+        self.is_sealable = self.is_sealable and not templates.has_variables
         return templates
+
+    def tokens(self) -> dict[str, Token]:
+        """The tokens under which files were sensed, by absolute path."""
+        return {p: v.token for p, v in self._versions.items() if isinstance(v, FileVersion)}
 
     def _digests(self, paths: Iterable[str]) -> Mapping[str, str]:
         """Content digests of files by path, relative to the project or absolute; those not there are left out."""
@@ -131,10 +140,11 @@ class Sensor:
         if is_remote(pattern):
             from builder.sense.remote import list_remote
 
+            self.is_sealable = False
             for found in list_remote(pattern):
                 yield tuple(found.captures), Listed(found.name, found.url, shown_url(found.url), found)
             return
-        matches = list_pattern(self.config.root, pattern)
+        matches = list_pattern(self.config.root, pattern, self.looked)
         listed = {m.path for m in matches}
         for match in matches:
             yield tuple(match.captures), Listed(match.name, os.path.join(self.config.root, match.path), match.path)
@@ -212,7 +222,9 @@ class Sensor:
 
     def _depends(self) -> list[tuple[str, str]]:
         """Files that count for every recipe, with their digests."""
-        paths = sorted({m.path for pattern in self.config.depends for m in list_pattern(self.config.root, pattern)})
+        paths = sorted(
+            {m.path for pattern in self.config.depends for m in list_pattern(self.config.root, pattern, self.looked)}
+        )
         digests = self._digests(paths)
         return [(p, digests[p]) for p in paths if p in digests]
 
@@ -220,6 +232,7 @@ class Sensor:
         """The pinned schemas of table sources that have one."""
         tables = [base for base, s in templates.sources.items() if s.is_table]
         found = ((base, read_pin(self.config.root, base)) for base in tables)
+        self.looked.update(str(pin_path(self.config.root, base)) for base in tables)
         return {base: pin for base, pin in found if pin is not None}
 
 

@@ -171,8 +171,8 @@ class Ledger:
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
                 _fill(db)
             db.execute("COMMIT")
-        # A commit survives any kill of the process. A power failure may take back the last ones, whole and in order: their
-        # work runs again. Flushing each one would cost more than most steps do.
+        # A commit survives any kill of the process. A power failure may take back the last ones, whole and in order:
+        # their work runs again. Flushing each one would cost more than most steps do.
         db.execute(f"PRAGMA synchronous = {'NORMAL' if disk.durable else 'OFF'}")
         row = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
         found = int(row[0]) if row else -1
@@ -331,6 +331,11 @@ class Ledger:
         """All runs, oldest first."""
         query = "SELECT id, started_at, finished_at, outcome, report, is_complete FROM runs ORDER BY id"
         return [RunRow(r[0], r[1], r[2], r[3], self.decoded(r[4]), bool(r[5])) for r in self.rows(query)]
+
+    def is_complete(self) -> bool:
+        """Whether after the last run all was fresh at once."""
+        rows = self.rows("SELECT is_complete FROM runs ORDER BY id DESC LIMIT 1")
+        return bool(rows and rows[0][0])
 
     def complete_run(self) -> int | None:
         """The last run after which all was fresh at once."""

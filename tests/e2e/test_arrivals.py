@@ -19,7 +19,9 @@ def describe(site, csv, extra='key="id"', annotation="pd.DataFrame"):
     def seen(a: {annotation}):
         index = [int(i) for i in a.index]
         rows = [[None if pd.isna(v) else str(v) for v in row] for row in a.itertuples(index=False)]
-        return {{"index": index, "columns": list(a.columns), "kind": type(a.index).__name__, "dtypes": {{c: str(t) for c, t in a.dtypes.items()}}, "rows": rows}}
+        dtypes = {{c: str(t) for c, t in a.dtypes.items()}}
+        kind = type(a.index).__name__
+        return {{"index": index, "columns": list(a.columns), "kind": kind, "dtypes": dtypes, "rows": rows}}
     """)
     site.built()
     return site.load("seen")

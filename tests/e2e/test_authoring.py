@@ -100,7 +100,7 @@ def test_parameters_stand_in_declaration_order_of_the_name(site):
     [
         ('{"state": ["CA", "WA"], "year": [2023, 2024]}',
          ["f[state=CA,year=2023]", "f[state=CA,year=2024]", "f[state=WA,year=2023]", "f[state=WA,year=2024]"]),
-        ('[{"state": "CA", "year": 2023}, {"state": "WA", "year": 2024}]', ["f[state=CA,year=2023]", "f[state=WA,year=2024]"]),
+        ('[{"state": "CA", "year": 1}, {"state": "WA", "year": 2}]', ["f[state=CA,year=1]", "f[state=WA,year=2]"]),
         ('["shops", {"year": [1, 2]}]',
          ["f[state=CA,year=1]", "f[state=CA,year=2]", "f[state=WA,year=1]", "f[state=WA,year=2]"]),
         ('[{"state": ["CA"]}, {"year": [1, 2]}]', ["f[state=CA,year=1]", "f[state=CA,year=2]"]),
@@ -313,7 +313,10 @@ def test_references_fill_in_parameters(site):
     site.recipe(
         SHOPS
         + """
-@b.recipe(each=[{"a": "CA", "b": "WA"}], inputs={"x": "shops[state={a}]", "y": b.read("shops[state={b}]", columns=["id"])})
+@b.recipe(
+    each=[{"a": "CA", "b": "WA"}],
+    inputs={"x": "shops[state={a}]", "y": b.read("shops[state={b}]", columns=["id"])},
+)
 def pair(x, y, a, b):
     return [x["id"].to_list(), y.values.tolist()]
 
@@ -401,7 +404,9 @@ def test_a_gather_keeps_the_type_of_its_parameters(site):
     site.recipe("""
     from datetime import date
 
-    @b.recipe(each=[{"year": 2023, "on": True, "day": date(2024, 1, 2)}, {"year": 2024, "on": False, "day": date(2024, 1, 3)}])
+    DAYS = [date(2024, 1, 2), date(2024, 1, 3)]
+
+    @b.recipe(each=[{"year": 2023, "on": True, "day": DAYS[0]}, {"year": 2024, "on": False, "day": DAYS[1]}])
     def part(year, on, day):
         return pd.DataFrame({"v": [year]})
 

@@ -1,14 +1,9 @@
 """The documents that ``--json`` prints, their fields, and the exit codes."""
 
-import io
 import json
 import re
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
-
-from builder.cli import main
 
 RECIPE = """
 b.source("a", "data/a.csv", key="id")
@@ -53,26 +48,11 @@ def site(site):
     return site
 
 
-def run(site, *args):
-    """The command's entry point in this process: its exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        redirect_stdout(out),
-        redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-    ):
-        patch.chdir(site.root)
-        patch.setattr(sys, "argv", ["builder", *args])
-        main()
-    return ended.value.code or 0, out.getvalue(), err.getvalue()
-
-
 def said(site, *args, code=0):
     """The one document on stdout."""
-    left, out, err = run(site, *args, "--json")
-    assert left == code, err
-    return json.loads(out)  # fails on anything besides one document
+    done = site.main(*args, "--json")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)  # fails on anything besides one document
 
 
 def fields(value, *names):
@@ -121,14 +101,14 @@ def test_states_of_sources_and_targets(site):
 
 
 def test_status_exits_1_where_something_is_not_fresh_only_when_asked(site):
-    assert run(site, "status")[0] == 0
-    assert run(site, "status", "--exit-code")[0] == 1
+    assert site.main("status").returncode == 0
+    assert site.main("status", "--exit-code").returncode == 1
     site.built()
-    assert run(site, "status", "--exit-code")[0] == 0
+    assert site.main("status", "--exit-code").returncode == 0
     site.write("data/raw.bin", b"abcd")
-    assert run(site, "status", "--exit-code")[0] == 1
-    assert run(site, "status", "first", "--exit-code")[0] == 0
-    assert run(site, "status", "second", "--exit-code")[0] == 1
+    assert site.main("status", "--exit-code").returncode == 1
+    assert site.main("status", "first", "--exit-code").returncode == 0
+    assert site.main("status", "second", "--exit-code").returncode == 1
 
 
 def test_status_read_takes_changed_sources_in_and_runs_no_recipe(site):
@@ -146,7 +126,7 @@ def test_status_read_takes_changed_sources_in_and_runs_no_recipe(site):
 def test_plan(site):
     value = said(site, "plan")
     fields(value, "format", "steps", "predicted_s", "bounds", "bottleneck", "ready")
-    assert [(s["kind"], s["name"]) for s in value["steps"]][0] == ("intake", "a")
+    assert (value["steps"][0]["kind"], value["steps"][0]["name"]) == ("intake", "a")
     assert {s["name"] for s in value["steps"] if s["kind"] == "target"} == set(NAMES)
     for step in value["steps"]:
         fields(step, "kind", "name", "action", "reasons", "predicted_s", "lanes", "priority", "start_s", "finish_s")
@@ -305,7 +285,7 @@ def test_show(site):
     assert list(value["inputs"]) == ["a"] and value["digest"] == site.digests()["first"]
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", value["built_at"])
     assert said(site, "show", "second")["columns"] == {} and said(site, "show", "a")["rows"] == 2
-    text = run(site, "show", "first")[1]
+    text = site.main("show", "first").stdout
     assert "first" in text and "int64" in text and "2 rows" in text
 
 
@@ -323,7 +303,7 @@ def test_diff(site):
         assert examples["changed"][0]["key"] == {"id": 2}
     value = said(site, "diff", "first", second, first)
     assert (value["added"], value["removed"], value["changed"]) == (1, 2, 1)
-    assert "→" in run(site, "diff", "first")[1]
+    assert "→" in site.main("diff", "first").stdout
     assert said(site, "diff", "first", "r99", code=2)["error"]["code"] == "unknown-target"
     assert said(site, "diff", "first", "nonsense", code=2)["error"]["code"] in ("unknown-target", "config")
 
@@ -338,7 +318,7 @@ def test_history_and_log(site):
     for done in value["runs"]:
         fields(done, "run", "started_at", "outcome", "wall_s", "totals")
     assert len(said(site, "history", "first")["runs"]) == 1 and len(said(site, "history", "second")["runs"]) >= 1
-    assert "said by first" in run(site, "log", "first")[1]
+    assert "said by first" in site.main("log", "first").stdout
     assert "said by first" in said(site, "log", "first")["log"]
 
 
@@ -351,9 +331,9 @@ def test_lanes_and_graph(site):
     }
     graph = said(site, "graph")
     assert graph["format"] == 1
-    assert run(site, "graph")[1].startswith("digraph") and '"first"' in run(site, "graph")[1]
-    assert json.loads(run(site, "graph", "--format", "json")[1])["format"] == 1
-    assert run(site, "graph", "first", "-o", "graph.dot")[0] == 0
+    assert site.main("graph").stdout.startswith("digraph") and '"first"' in site.main("graph").stdout
+    assert json.loads(site.main("graph", "--format", "json").stdout)["format"] == 1
+    assert site.main("graph", "first", "-o", "graph.dot").returncode == 0
     assert "second" not in (site.root / "graph.dot").read_text() and "first" in (site.root / "graph.dot").read_text()
 
 

@@ -1,13 +1,9 @@
 """What a TARGET means, and the options of rebuild that choose what runs, in which order, where."""
 
-import io
 import json
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 
-from builder.cli import main
 from builder.errors import BuilderError
 
 RECIPE = """
@@ -38,21 +34,6 @@ CLEAN = {f"clean[state={s},year={y}]" for s in ("CA", "WA") for y in (2023, 2024
 COUNT = {n.replace("clean", "count") for n in CLEAN}
 SUMMARY = {"summary.total", "summary.names"}
 ALL = CLEAN | COUNT | SUMMARY | {"rated", "report"}
-
-
-def run(site, *args):
-    """The command's entry point in this process: its exit code, stdout and stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        redirect_stdout(out),
-        redirect_stderr(err),
-        pytest.raises(SystemExit) as ended,
-    ):
-        patch.chdir(site.root)
-        patch.setattr(sys, "argv", ["builder", *args])
-        main()
-    return ended.value.code or 0, out.getvalue(), err.getvalue()
 
 
 @pytest.fixture
@@ -107,11 +88,11 @@ def test_a_target_means(shops, wanted, expected):
 
 @pytest.mark.parametrize("command", ["status", "plan", "rebuild", "explain", "show", "diff", "log", "verify", "graph"])
 def test_an_unknown_target_says_what_is_near(shops, command):
-    code, out, err = run(shops, command, "raetd", "--json")
-    said = json.loads(out)["error"]
-    assert (code, said["code"]) == (2, "unknown-target") and said["hint"], err
+    done = shops.main(command, "raetd", "--json")
+    said = json.loads(done.stdout)["error"]
+    assert (done.returncode, said["code"]) == (2, "unknown-target") and said["hint"], done.stderr
     if command in ("status", "plan", "rebuild", "verify", "graph", "explain"):
-        assert "rated" in err
+        assert "rated" in done.stderr
 
 
 def test_values_with_marks_are_meant_by_their_encoded_names(site):
@@ -141,9 +122,9 @@ def test_what_looks_at_one_target_refuses_a_family_with_its_members(shops):
 def test_sets_that_contain_each_other_are_refused(site):
     site.write("builder.toml", '[sets]\nx = ["y"]\ny = ["x"]\n')
     site.recipe("@b.recipe\ndef rated():\n    return []\n")
-    code, out, err = run(site, "status", "x", "--json")
-    said = json.loads(out)["error"]
-    assert (code, said["code"]) == (2, "config") and "x" in said["message"] and "y" in said["message"]
+    done = site.main("status", "x", "--json")
+    said = json.loads(done.stdout)["error"]
+    assert (done.returncode, said["code"]) == (2, "config") and "x" in said["message"] and "y" in said["message"]
 
 
 def test_rebuild_of_targets_builds_what_they_need_and_no_more(shops):
@@ -190,33 +171,33 @@ def test_first_brings_its_targets_before_the_others(site):
     """)
     report = site.built(first=["wanted"])
     assert [t["name"] for t in report["targets"]][:2] == ["base", "wanted"] and len(report["targets"]) == 10
-    code, out, err = run(site, "rebuild", "--inline", "--first", "nothing", "--json")
-    assert code == 2 and json.loads(out)["error"]["code"] == "unknown-target"
+    done = site.main("rebuild", "--inline", "--first", "nothing", "--json")
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["code"] == "unknown-target"
 
 
 def test_a_dry_run_shows_the_plan_and_does_nothing(shops):
-    code, out, err = run(shops, "rebuild", "--dry-run", "rated", "--json")
-    plan = json.loads(out)
+    done = shops.main("rebuild", "--dry-run", "rated", "--json")
+    plan = json.loads(done.stdout)
     assert [(s["kind"], s["name"], s["action"]) for s in plan["steps"]] == [
         ("intake", "rates", "run"),
         ("target", "rated", "run"),
     ]
     assert not (shops.root / "out").exists() and not (shops.root / "schemas").exists()
     assert shops.project.history().to_json()["runs"] == []
-    assert "rated" in run(shops, "rebuild", "--dry-run")[1]
+    assert "rated" in shops.main("rebuild", "--dry-run").stdout
 
 
 def test_a_saved_plan_runs_while_the_situation_is_the_same(shops):
     shops.built()
     shops.write("data/rates.csv", "id\n1\n2\n")
-    assert run(shops, "plan", "--out", "plan.json")[0] == 0
+    assert shops.main("plan", "--out", "plan.json").returncode == 0
     assert {s["name"] for s in json.loads((shops.root / "plan.json").read_text())["steps"]} == {
         "rates",
         "rated",
         "report",
     }
-    code, out, err = run(shops, "rebuild", "--inline", "--plan", "plan.json", "--json")
-    assert code == 0 and {t["name"] for t in json.loads(out)["targets"]} == {"rated"}, err
+    done = shops.main("rebuild", "--inline", "--plan", "plan.json", "--json")
+    assert done.returncode == 0 and {t["name"] for t in json.loads(done.stdout)["targets"]} == {"rated"}, done.stderr
 
 
 @pytest.mark.parametrize("move", ["source", "recipe", "store"])
@@ -231,22 +212,22 @@ def test_a_saved_plan_is_refused_when_the_situation_has_moved(shops, move):
     else:
         shops.built()
     (shops.root / "plan.json").write_text(json.dumps(plan))
-    code, out, err = run(shops, "rebuild", "--inline", "--plan", "plan.json", "--json")
-    assert (code, json.loads(out)["error"]["code"]) == (2, "plan-moved")
+    done = shops.main("rebuild", "--inline", "--plan", "plan.json", "--json")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "plan-moved")
 
 
 def test_a_saved_plan_of_some_targets_does_only_them(shops):
-    run(shops, "plan", "rated", "--out", "plan.json")
-    code, out, err = run(shops, "rebuild", "--inline", "--plan", "plan.json", "--json")
-    assert code == 0 and {t["name"] for t in json.loads(out)["targets"]} == {"rated"}, out
+    shops.main("plan", "rated", "--out", "plan.json")
+    done = shops.main("rebuild", "--inline", "--plan", "plan.json", "--json")
+    assert done.returncode == 0 and {t["name"] for t in json.loads(done.stdout)["targets"]} == {"rated"}, done.stdout
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "no json", None])
 def test_a_plan_file_that_is_none_is_refused(shops, content):
     if content is not None:
         shops.write("plan.json", content)
-    code, out, err = run(shops, "rebuild", "--inline", "--plan", "plan.json", "--json")
-    assert (code, json.loads(out)["error"]["code"]) == (2, "config")
+    done = shops.main("rebuild", "--inline", "--plan", "plan.json", "--json")
+    assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "config")
 
 
 def test_fail_fast_starts_nothing_more(site):
@@ -266,8 +247,8 @@ def test_fail_fast_starts_nothing_more(site):
 
 
 def test_changed_and_all_exclude_each_other(shops):
-    code, out, err = run(shops, "rebuild", "--changed", "--all", "--json")
-    assert code == 2 and json.loads(out)["error"]["code"] == "config"
+    done = shops.main("rebuild", "--changed", "--all", "--json")
+    assert done.returncode == 2 and json.loads(done.stdout)["error"]["code"] == "config"
 
 
 def test_a_standing_cluster_gives_the_same_digests(shops):
@@ -293,4 +274,4 @@ def test_no_cluster_at_the_address_is_an_error_that_names_it(shops):
 def test_workers_of_the_embedded_cluster_are_chosen_by_j(shops):
     done = shops.command("rebuild", "-j", "1", "--json", "rated")
     assert done.returncode == 0 and json.loads(done.stdout)["outcome"] == "built", done.stderr
-    assert run(shops, "rebuild", "-j", "0")[0] == 2
+    assert shops.main("rebuild", "-j", "0").returncode == 2

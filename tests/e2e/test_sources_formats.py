@@ -227,7 +227,8 @@ def test_declared_dtypes_arrive(site):
 
 def test_parquet_dtypes_arrive(site):
     table = pa.table({
-        "id": pa.array([2, 1], pa.int32()), "raw": pa.array([b"\x00\xff", None]), "m": pa.array([Decimal("1.50"), None]),
+        "id": pa.array([2, 1], pa.int32()), "raw": pa.array([b"\x00\xff", None]),
+        "m": pa.array([Decimal("1.50"), None]),
         "d": pa.array([date(2024, 2, 29), None]), "t": pa.array([0, 10**9], pa.timestamp("ns", "America/New_York")),
         "on": pa.array([True, None]), "cat": pa.array(["x", "x"]).dictionary_encode(), "big": pa.array([2**60, 1]),
     })  # fmt: skip
