@@ -1,6 +1,6 @@
 """How well the schedule packs: simulated against lower bounds and first-in-first-out, then a real run against both.
 
-    python benchmarks/schedule.py simulated [--size 5200] [--workers 4,16,64,256,1000] [--seed 7]
+    python benchmarks/schedule.py simulated [--size 5200] [--workers 4,16,64,256,1000] [--seeds 7,8,9,10]
     python benchmarks/schedule.py real [--size 1245] [--workers 4] [--mean-s 0.15]
     python benchmarks/schedule.py order [--size 1245] [--workers 16]
 
@@ -157,22 +157,28 @@ def finish_s(
 
 
 def simulated(options: argparse.Namespace) -> None:
+    """Print a table for each seed."""
+    for seed in map(int, options.seeds.split(",")):
+        print_finishes(options.size, list(map(int, options.workers.split(","))), seed)
+
+
+def print_finishes(size: int, numbers: Sequence[int], seed: int) -> None:
     """Print the table of simulated finishes over the largest bound."""
-    load = make_load(options.size, 64, 60.0, options.seed)
-    chance = random.Random(options.seed)
+    load = make_load(size, 64, 60.0, seed)
+    chance = random.Random(seed)
     wrong = {
         f"off by {sigma:.0%}": {n: s * chance.lognormvariate(0, sigma) for n, s in load.seconds.items()}
         for sigma in WRONG_SIGMAS
     }
     own = {lane: sum(load.lane_of.get(t.kind) == lane for t in load.dag.tasks) for lane in load.lanes}
     lanes = ", ".join(f"{lane} {count} at once, {own[lane]:,} tasks" for lane, count in load.lanes.items())
-    print(f"{options.size:,} tasks of {sum(load.seconds.values()) / 3600:.1f} h; lanes: {lanes}")
+    print(f"\nseed {seed}: {size:,} tasks of {sum(load.seconds.values()) / 3600:.1f} h; lanes: {lanes}")
     print("finish over the largest bound")
     columns = ("policy", *wrong, "no queues counted", "first in first out", "over policy")
     print(
         f"{'workers':>8}  {'bound s':>8} {'bottleneck':<15}" + "".join(f"{c:>20}" for c in columns) + f"{'took s':>8}"
     )
-    for workers in map(int, options.workers.split(",")):
+    for workers in numbers:
         bounds = load.bounds(workers)
         name, bound_s = max(bounds.items(), key=lambda item: item[1])
         began = time.perf_counter()
@@ -266,22 +272,25 @@ def _predicted(schedule: Any, starts: Starts, wall_s: float) -> str:
 class TimedRunner(InlineRunner):
     """Runs each attempt at once and reports its end when it would come: time passes only in `wait`."""
 
-    def __init__(self, slots: int, seconds: Mapping[str, float]) -> None:
+    def __init__(self, workers: int, seconds: Mapping[str, float]) -> None:
         super().__init__()
-        self.slots = slots
+        self._places = tuple(Place(str(number)) for number in range(workers))
         self.seconds = seconds
         self.now_s = 0.0
         self.starts: list[str] = []
         self._coming: list[tuple[float, int, Ended]] = []
 
-    def start(self, spec: AttemptSpec) -> None:
-        """Run an attempt; its end waits for its time."""
-        super().start(spec)
-        own_s = self.seconds[spec.step]
-        self.starts.append(spec.step)
-        for ended in super().wait(None):
-            told = replace(ended, record=replace(ended.record, wall_s=own_s))
-            heapq.heappush(self._coming, (self.now_s + own_s, len(self.starts), told))
+    def start(self, specs: Sequence[AttemptSpec], place: str) -> None:
+        """Run attempts; each end waits for its time."""
+        end_s = self.now_s
+        for spec in specs:
+            super().start([spec], place)
+            own_s = self.seconds[spec.step]
+            end_s += own_s
+            self.starts.append(spec.step)
+            for ended in super().wait(None):
+                told = replace(ended, record=replace(ended.record, wall_s=own_s))
+                heapq.heappush(self._coming, (end_s, len(self.starts), told))
 
     def wait(self, timeout_s: float | None) -> list[Ended]:
         """The next end."""
@@ -324,7 +333,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="tasks: 5200 simulated, 1245 else")
     parser.add_argument("--workers", help="a list where simulated")
     parser.add_argument("--mean-s", type=float, default=0.15, help="mean seconds of a task where they run")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--seed", type=int, default=SEED, help="of times and lanes where they run")
+    parser.add_argument("--seeds", default="7,8,9,10", help="of times and lanes where simulated")
     options = parser.parse_args()
     options.size = options.size or (5200 if options.mode == "simulated" else 1245)
     options.workers = options.workers or {"simulated": "4,16,64,256,1000", "real": "4", "order": "16"}[options.mode]

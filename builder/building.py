@@ -62,7 +62,9 @@ def rebuild(
             if plan is not None:
                 _check_plan(plan, situation, recall)
             saved = plan or {}
-            wanted = project.selected(situation, targets or saved.get("targets"))
+            wanted = project.selected(situation, targets)
+            if wanted is None:
+                wanted = saved.get("targets")
             made = make_plan(situation, recall, wanted, is_forced=all or bool(saved.get("all")))
             if sources_only:
                 made = _only_sources(made)
@@ -187,34 +189,35 @@ class _Build:
 
     def _report(self, driver: Driver, number: int, began: float, retired: tuple[str, ...], publisher: Publisher) -> Run:
         """What the run did, with the outcome of the whole."""
-        has_failed = bool(driver.failed or publisher.problems)
-        has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.targets)
+        has_failed = bool(driver.outcomes.failed or publisher.problems)
+        has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.outcomes.targets)
         outcome = "built" if has_work or retired else "nothing"
         if driver.is_interrupted:
             outcome = "interrupted"
         if has_failed:
             outcome = "failed"
-        touched = {t.name for t in driver.targets}
+        touched = {t.name for t in driver.outcomes.targets}
         graph = self.situation.graph
         fresh = sum(
-            t not in touched and (self.plan.verdict_of(t).state is State.FRESH or graph.maker[t] in driver.fresh_steps)
+            t not in touched
+            and (self.plan.verdict_of(t).state is State.FRESH or graph.maker[t] in driver.outcomes.fresh_steps)
             for t in graph.targets
         )
         is_complete = (
             outcome in ("built", "nothing")
-            and len(driver.targets) + fresh == sum(1 for _ in graph.targets)
+            and len(driver.outcomes.targets) + fresh == sum(1 for _ in graph.targets)
             and all(s.problem is None for s in self.situation.sources.values())
         )
         return Run(
             run_name(number),
             outcome,
             time.perf_counter() - began,
-            tuple(driver.targets),
-            tuple(driver.sources),
+            tuple(driver.outcomes.targets),
+            tuple(driver.outcomes.sources),
             fresh,
             retired,
             tuple(publisher.done),
-            tuple(driver.warnings),
+            tuple(driver.outcomes.warnings),
             is_complete,
             self.project.config.name,
             tuple(publisher.problems.values()),

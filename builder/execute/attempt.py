@@ -56,6 +56,25 @@ def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
     return record.to_bytes()
 
 
+def run_pack(raws: list[bytes]) -> list[bytes]:
+    """The records of attempts that travel together, run one after the other.
+
+    Each record is also kept beside the attempt's scratch folder at once, so that the death of a later one loses none.
+    """
+    records = []
+    for raw in raws:
+        record = run_attempt(raw)
+        if len(raws) > 1:
+            kept_record(AttemptSpec.from_bytes(raw)).write_bytes(record)
+        records.append(record)
+    return records
+
+
+def kept_record(spec: AttemptSpec) -> Path:
+    """Where the record of an attempt that travels with others is kept until all have ended."""
+    return Path(spec.scratch + ".record")
+
+
 def _outcome(spec: AttemptSpec, warnings: list[str]) -> tuple[tuple[Output, ...], dict[str, Any] | None]:
     """The outputs of the attempt's work, or why there are none."""
     try:
@@ -180,4 +199,4 @@ def _resident_bytes() -> int:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-__all__ = ["RecipeSpec", "run_attempt"]
+__all__ = ["RecipeSpec", "kept_record", "run_attempt", "run_pack"]

@@ -14,14 +14,16 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
 
-from builder.errors import error
-from builder.execute.attempt import run_attempt
+from builder.compile.policy import Place
+from builder.errors import BuilderError, error
+from builder.execute.attempt import kept_record, run_pack
 from builder.execute.runner import Ended
 from builder.execute.spec import AttemptRecord, AttemptSpec
 from builder.version import VERSION
@@ -47,15 +49,17 @@ SETTINGS: dict[str, Any] = {
     },
 }
 WAIT_FOR_WORKER_S = 30.0
+LIST_EVERY_S = 1.0
 
 
 @dataclass(slots=True)
 class Task:
-    """An attempt under way: its future and the worker that has it."""
+    """Attempts under way that travel together: their future and the worker that has them."""
 
     future: Any
     worker: str
     pid: int | None
+    specs: tuple[AttemptSpec, ...]
     sentence: tuple[str, str] | None = None
 
 
@@ -81,7 +85,9 @@ class Causes(logging.Handler):
 class DaskRunner:
     """Attempts on an embedded cluster of processes, or on a standing one by its address."""
 
-    def __init__(self, workers: int, scheduler: str = "", scratch: str = "") -> None:
+    def __init__(
+        self, workers: int, scheduler: str = "", scratch: str = "", abilities: frozenset[str] = frozenset()
+    ) -> None:
         self._dask = dask.config.set(SETTINGS)
         self._dask.__enter__()
         self._logger = logging.getLogger("distributed.nanny")
@@ -90,6 +96,9 @@ class DaskRunner:
         self._tasks: dict[str, Task] = {}
         self._pids: dict[str, int] = {}
         self._cluster: Any = None
+        self._abilities = abilities
+        self._listed: list[Place] = []
+        self._listed_s = float("-inf")
         self._kept_levels = _quiet()
         try:
             self._logger.addHandler(self._causes)
@@ -111,51 +120,63 @@ class DaskRunner:
                 )
                 self._client = Client(self._cluster, set_as_default=False)
             self._client.wait_for_workers(1, timeout=WAIT_FOR_WORKER_S)
-            self.slots = workers if not scheduler else max(1, len(self._workers()))
         except BaseException:
             self.close()
             raise
 
     # -- the runner's interface ------------------------------------------------------------------------------------
 
-    def start(self, spec: AttemptSpec) -> None:
-        """Begin an attempt on an idle worker; where none comes in time, it ends with ``no-worker``."""
-        worker = self._idle_worker()
-        if worker is None:
-            problem = error(
-                "no-worker",
-                f"no worker came to run '{spec.step}'",
-                target=spec.step,
-                hint="look at the cluster: its workers are gone or cannot start",
-            )
-            self._tasks[spec.id] = Task(AttemptRecord(spec.id, error=problem.to_json()), "", None)
-            self._ended.put(spec.id)
-            return
+    def places(self) -> list[Place]:
+        """The workers that are there now, with their memory and, as abilities, the names of their Dask resources."""
+        if self._cluster is not None:
+            states = self._cluster.scheduler.workers
+            return [self._place(a, s.memory_limit, s.resources) for a, s in list(states.items())]
+        now_s = time.monotonic()
+        if now_s - self._listed_s > LIST_EVERY_S:
+            self._listed_s = now_s
+            info = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._listed = [self._place(a, w.get("memory_limit"), w.get("resources") or {}) for a, w in info.items()]
+        return self._listed
+
+    def _place(self, address: str, memory_bytes: int | None, resources: Any) -> Place:
+        """One worker as the policy sees it."""
+        return Place(address, memory_bytes or 0, self._abilities | frozenset(resources))
+
+    def start(self, specs: Sequence[AttemptSpec], place: str) -> None:
+        """Begin attempts on an idle worker, as one task of Dask's."""
+        key = specs[0].id
+        pid = self._pid(place)
+        for spec in specs:
+            kept_record(spec).unlink(missing_ok=True)
         future = self._client.submit(
-            run_attempt,
-            spec.to_bytes(),
-            key=spec.id,
+            run_pack,
+            [spec.to_bytes() for spec in specs],
+            key=key,
             pure=False,
             retries=0,
-            workers=[worker],
+            workers=[place],
             allow_other_workers=False,
         )
-        self._tasks[spec.id] = Task(future, worker, self._pid(worker))
-        future.add_done_callback(lambda _: self._ended.put(spec.id))
+        self._tasks[key] = Task(future, place, pid, tuple(specs))
+        future.add_done_callback(lambda _: self._ended.put(key))
+
+    def is_begun(self, attempt: str) -> bool:
+        """Whether an attempt has come to its first line: then its log is there."""
+        return any(s.id == attempt and os.path.exists(s.log) for t in self._tasks.values() for s in t.specs)
 
     def wait(self, timeout_s: float | None) -> list[Ended]:
         """The attempts that ended."""
-        ended = []
+        ended: list[Ended] = []
         try:
-            ended.append(self._finish(self._ended.get(timeout=timeout_s)))
+            ended += self._finish(self._ended.get(timeout=timeout_s))
             while True:
-                ended.append(self._finish(self._ended.get_nowait()))
+                ended += self._finish(self._ended.get_nowait())
         except queue.Empty:
-            return [e for e in ended if e is not None]
+            return ended
 
     def kill(self, attempt: str, code: str, message: str) -> None:
         """Kill the worker process that runs an attempt; its nanny starts another."""
-        task = self._tasks.get(attempt)
+        task = next((t for t in self._tasks.values() if any(s.id == attempt for s in t.specs)), None)
         if task is None or task.pid is None:
             return
         task.sentence = (code, message)
@@ -183,23 +204,6 @@ class DaskRunner:
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
-    def _workers(self) -> list[str]:
-        """Addresses of the workers that are there now."""
-        if self._cluster is not None:
-            return list(self._cluster.scheduler.workers)
-        return list(self._client.scheduler_info(n_workers=-1)["workers"])
-
-    def _idle_worker(self) -> str | None:
-        """A worker without an attempt; waits for one that is being started again."""
-        until = time.monotonic() + WAIT_FOR_WORKER_S
-        pause = threading.Event()
-        while True:
-            busy = {t.worker for t in self._tasks.values()}
-            idle = [w for w in self._workers() if w not in busy]
-            if idle or time.monotonic() > until:
-                return idle[0] if idle else None
-            pause.wait(0.02)
-
     def _pid(self, worker: str) -> int | None:
         """The process id of a worker."""
         if worker not in self._pids:
@@ -207,24 +211,52 @@ class DaskRunner:
                 self._pids.update(self._client.run(os.getpid, workers=[worker]))
         return self._pids.get(worker)
 
-    def _finish(self, attempt: str) -> Ended | None:
-        """The end of an attempt: its record, or why its worker could not give one."""
-        task = self._tasks.pop(attempt, None)
+    def _finish(self, key: str) -> list[Ended]:
+        """The ends of the attempts of a task: their records, or why the worker could not give them."""
+        task = self._tasks.pop(key, None)
         if task is None:
-            return None
-        if isinstance(task.future, AttemptRecord):
-            return Ended(attempt, task.future)
+            return []
         if task.future.status == "finished":
-            raw = task.future.result()
+            records = [AttemptRecord.from_bytes(raw) for raw in task.future.result()]
             task.future.release()
-            return Ended(attempt, AttemptRecord.from_bytes(raw))
-        code, message, facts = self._cause(attempt, task)
+            self._forget_kept(task)
+            return [Ended(record.id, record) for record in records]
+        problem = self._problem(key, task)
+        task.future.release()
+        ended = self._blame(task, problem)
+        self._forget_kept(task)
+        return ended
+
+    def _problem(self, key: str, task: Task) -> BuilderError:
+        """Why a worker could not report."""
+        code, message, facts = self._cause(key, task)
         hint = "builder log TARGET shows what it printed before"
         if code == "out-of-memory":
             hint = "let it read less, or give the workers more memory"
-        problem = error(code, message, facts=facts, hint=hint)
-        task.future.release()
-        return Ended(attempt, AttemptRecord(attempt, error=problem.to_json()), is_lost=True)
+        return error(code, message, facts=facts, hint=hint)
+
+    @staticmethod
+    def _blame(task: Task, problem: BuilderError) -> list[Ended]:
+        """The ends of attempts whose worker died: some were done, one ran and is to blame, the rest never began."""
+        ended: list[Ended] = []
+        is_found = False
+        for spec in task.specs:
+            kept = kept_record(spec)
+            if kept.exists() and (record := _whole(kept.read_bytes())) is not None:
+                ended.append(Ended(spec.id, record))
+                continue
+            lost = AttemptRecord(spec.id, error=problem.to_json())
+            is_innocent = is_found or (len(task.specs) > 1 and not os.path.exists(spec.log))
+            ended.append(Ended(spec.id, lost, is_lost=True, is_innocent=is_innocent))
+            is_found = True
+        return ended
+
+    @staticmethod
+    def _forget_kept(task: Task) -> None:
+        """Remove the records that were kept for the case of a death."""
+        if len(task.specs) > 1:
+            for spec in task.specs:
+                kept_record(spec).unlink(missing_ok=True)
 
     def _cause(self, attempt: str, task: Task) -> tuple[str, str, list[tuple[str, str]]]:
         """Code, message and facts of an attempt that did not report."""
@@ -280,6 +312,14 @@ def _connected(scheduler: str) -> Client:
             hint=f"its workers need builder {VERSION} and the same folders",
         )
     return client
+
+
+def _whole(raw: bytes) -> AttemptRecord | None:
+    """The record in a kept file; None where the worker died while it wrote it."""
+    try:
+        return AttemptRecord.from_bytes(raw)
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _version() -> str:

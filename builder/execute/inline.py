@@ -5,6 +5,9 @@ Attempts run to their end inside `start`; a timeout cannot stop them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from builder.compile.policy import Place
 from builder.execute.runner import Ended
 from builder.execute.spec import AttemptRecord, AttemptSpec
 
@@ -12,17 +15,25 @@ from builder.execute.spec import AttemptRecord, AttemptSpec
 class InlineRunner:
     """Runs each attempt at once, one at a time, through the very function that workers run."""
 
-    slots = 1
-
     def __init__(self) -> None:
         self._ended: list[Ended] = []
+        self._places = (Place("this process"),)
 
-    def start(self, spec: AttemptSpec) -> None:
-        """Run an attempt to its end."""
+    def places(self) -> Sequence[Place]:
+        """This process."""
+        return self._places
+
+    def start(self, specs: Sequence[AttemptSpec], place: str) -> None:
+        """Run attempts to their end."""
         from builder.execute.attempt import run_attempt
 
-        record = AttemptRecord.from_bytes(run_attempt(spec.to_bytes(), in_worker=False))
-        self._ended.append(Ended(spec.id, record))
+        for spec in specs:
+            record = AttemptRecord.from_bytes(run_attempt(spec.to_bytes(), in_worker=False))
+            self._ended.append(Ended(spec.id, record))
+
+    def is_begun(self, attempt: str) -> bool:
+        """Whether an attempt has come to its first line: it has come to its last."""
+        return True
 
     def wait(self, timeout_s: float | None) -> list[Ended]:
         """The attempts that ended since the last call."""

@@ -1,33 +1,44 @@
 """The interface between the driver and whatever executes attempts.
 
-Decides nothing. A runner has slots, starts attempts, says which have ended, and kills one when told; it never touches
-the ledger.
+Decides nothing. A runner has places, starts attempts on them, says which have ended, and kills one when told; it never
+touches the ledger.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from builder.compile.policy import Place
 from builder.execute.spec import AttemptRecord, AttemptSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An attempt that is proven over. ``is_lost``: its worker died or was killed before it could report."""
+    """An attempt that is proven over.
+
+    ``is_lost``: its worker died or was killed before it could report. ``is_innocent``: it never began, because one that
+    travelled before it took the worker down; it counts for nothing.
+    """
 
     id: str
     record: AttemptRecord
     is_lost: bool = False
+    is_innocent: bool = False
 
 
 class Runner(Protocol):
-    """Executes attempts, each on one slot."""
+    """Executes attempts, one at a time on each place."""
 
-    slots: int
+    def places(self) -> Sequence[Place]:
+        """The workers that are there now."""
 
-    def start(self, spec: AttemptSpec) -> None:
-        """Begin an attempt; the driver starts no more than `slots` at a time."""
+    def start(self, specs: Sequence[AttemptSpec], place: str) -> None:
+        """Begin attempts on an idle place, one after the other in one go; each ends on its own account."""
+
+    def is_begun(self, attempt: str) -> bool:
+        """Whether an attempt has come to its first line."""
 
     def wait(self, timeout_s: float | None) -> list[Ended]:
         """The attempts that ended, at least one unless `timeout_s` passes first."""

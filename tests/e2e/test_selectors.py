@@ -222,6 +222,15 @@ def test_a_saved_plan_of_some_targets_does_only_them(shops):
     assert done.returncode == 0 and {t["name"] for t in json.loads(done.stdout)["targets"]} == {"rated"}, done.stdout
 
 
+def test_a_saved_plan_of_an_empty_family_does_nothing(shops):
+    shops.built(targets=["rated"])
+    for state in ("CA", "WA"):
+        (shops.root / f"data/shops/{state}.csv").unlink()
+    plan = shops.project.plan(["clean"]).to_json()
+    assert (plan["steps"], plan["targets"]) == ([], [])
+    assert shops.rebuild(plan=plan)["targets"] == []
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[1]", "no json", None])
 def test_a_plan_file_that_is_none_is_refused(shops, content):
     if content is not None:

@@ -1,6 +1,6 @@
 """Graphs, situations and finished work written in a few words, for tests of what is pure.
 
-    graph("a -> b c; b -> d", sources="a")      b and c read a, d reads b
+graph("a -> b c; b -> d", sources="a")      b and c read a, d reads b
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Remembered:
         return self.traces.get(key, {})
 
     def failed_key(self, step: str) -> Digest | bool | None:
-        return self.failures[step] if step in self.failures else False
+        return self.failures.get(step, False)
 
     def manifest(self, number: int) -> Manifest:
         return self.manifests[number]
@@ -197,5 +197,3 @@ def refused() -> Callable[..., Any]:
         assert all(w in text for w in words), text
 
     return expected
-
-

@@ -60,8 +60,14 @@ class Home:
     @property
     def around(self) -> Surroundings:
         return Surroundings(
-            self.root, self.root / "recipes", self.root / ".builder", {"db": 1}, "libraries", self._digests, self._members
-        )  # fmt: skip
+            self.root,
+            self.root / "recipes",
+            self.root / ".builder",
+            {"db": 1},
+            "libraries",
+            self._digests,
+            self._members,
+        )
 
     def cached(self) -> Any:
         """What the cache holds after a load, as it comes back from a disk."""
@@ -80,7 +86,9 @@ def test_the_cached_graph_equals_the_loaded_one(home: Home) -> None:
     found = from_cache(json.loads(json.dumps(cached)), home.around)
     assert found == loaded
     assert list(loaded.graph.steps) == ["clean", "split[state=CA]", "split[state=WA]"]
-    assert set(loaded.graph.targets) == {"clean"} | {f"split.{o}[state={s}]" for o in ("good", "bad") for s in ("CA", "WA")}  # fmt: skip
+    assert set(loaded.graph.targets) == {"clean"} | {
+        f"split.{o}[state={s}]" for o in ("good", "bad") for s in ("CA", "WA")
+    }
     assert loaded.sources["airports"].null == ("",)
     assert loaded.graph.recipes["split"].version == "3"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builder.compile.policy import Place
 from builder.digests import digest_of
 from builder.errors import BuilderError, error
 from builder.execute.driver import Driver
@@ -50,7 +51,17 @@ class Theatre:
     echo: bool = False
     is_closed: bool = False
 
-    def start(self, spec: AttemptSpec) -> None:
+    def places(self) -> list[Place]:
+        return [Place(str(number)) for number in range(self.slots)]
+
+    def is_begun(self, attempt: str) -> bool:
+        return True
+
+    def start(self, specs: Sequence[AttemptSpec], place: str) -> None:
+        for spec in specs:
+            self._start(spec)
+
+    def _start(self, spec: AttemptSpec) -> None:
         assert spec.id not in self.specs, "an attempt's id is its own"
         self.specs[spec.id] = spec
         self.started.append(spec.step)
@@ -78,7 +89,9 @@ class Theatre:
         if fault is not None:
             return Ended(identity, AttemptRecord(identity, error=fault.to_json(), wall_s=1.0), is_lost)
         assert isinstance(spec.work, RecipeSpec)
-        read = "+".join(i.manifest.digest if i.manifest else i.files[0].digest for w in spec.work.inputs for i in w.items)  # type: ignore[index]
+        read = "+".join(
+            i.manifest.digest if i.manifest else i.files[0].digest for w in spec.work.inputs for i in w.items
+        )  # type: ignore[index]
         outputs = tuple(Output(t, self._manifest(self.results.get(t, t + read))) for _, t in spec.work.outputs)
         return Ended(identity, AttemptRecord(identity, outputs, wall_s=self.costs_s.get(spec.step, 1)))
 
@@ -139,7 +152,7 @@ class Stage:
             clock=lambda: self.theatre.now_s, **options,
         )  # fmt: skip
         self.driver.execute()
-        return {t.name: t.outcome for t in self.driver.targets}
+        return {t.name: t.outcome for t in self.driver.outcomes.targets}
 
     @property
     def started(self) -> list[str]:
@@ -200,7 +213,7 @@ def test_no_runner_is_made_where_nothing_has_to_run(stage: Callable[..., Stage])
         lanes={}, publish=lambda name: None, observer=Heard(),
     )  # fmt: skip
     driver.execute()
-    assert [t.outcome for t in driver.targets] == ["restored"]
+    assert [t.outcome for t in driver.outcomes.targets] == ["restored"]
 
 
 def test_the_longest_way_to_the_end_goes_first(stage: Callable[..., Stage]) -> None:
@@ -354,7 +367,7 @@ def test_an_impure_recipe_runs_each_time_and_its_readers_only_when_it_differs(st
     assert it.rebuild() == {"now": "unchanged"}
     it.theatre.results = {"now": "12:01"}
     assert it.rebuild() == {"now": "built", "after": "built"}
-    assert it.driver.warnings == []
+    assert it.driver.outcomes.warnings == []
 
 
 def test_a_recipe_that_gives_another_output_for_the_same_key_is_warned_of_and_the_new_one_wins(
@@ -365,7 +378,7 @@ def test_a_recipe_that_gives_another_output_for_the_same_key_is_warned_of_and_th
     it.rebuild()
     it.theatre.results = {"dice": "6"}
     assert it.rebuild(is_forced=True)["after"] == "built"
-    ((code, text),) = it.driver.warnings
+    ((code, text),) = it.driver.outcomes.warnings
     assert code == "not-deterministic" and "'dice'" in text
     assert it.ledger.current("dice").digest == digest_of("output", "6")  # type: ignore[union-attr]
     assert it.rebuild() == {}
@@ -390,9 +403,9 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else(stage: Callable[..., St
     expected = {"bad": "failed", "fine": "built", "behind": "blocked", "last": "blocked", "more": "built"}
     assert it.rebuild() == expected
     assert it.states() == {"bad": "failed", "fine": "fresh", "behind": "blocked", "last": "blocked", "more": "fresh"}
-    blocked = next(t for t in it.driver.targets if t.name == "last")
+    blocked = next(t for t in it.driver.outcomes.targets if t.name == "last")
     assert [(r.kind, r.subject) for r in blocked.reasons] == [("upstream", "bad")]
-    failed = next(t for t in it.driver.targets if t.name == "bad").error
+    failed = next(t for t in it.driver.outcomes.targets if t.name == "bad").error
     assert failed is not None and (failed.target, failed.place) == ("bad", "recipes/main.py:7")
 
 
@@ -427,7 +440,7 @@ def test_a_failure_is_forgotten_when_the_source_is_back(stage: Callable[..., Sta
 def test_a_source_with_a_problem_fails_and_blocks_its_readers(stage: Callable[..., Stage]) -> None:
     it = stage("s -> a; o -> b", {"s": error("source-missing", "'s' is not there", hint="put it"), "o": "1"})
     assert it.rebuild() == {"a": "blocked", "b": "built"}
-    (source,) = it.driver.sources
+    (source,) = it.driver.outcomes.sources
     assert (source.name, source.outcome) == ("s", "failed")
 
 
@@ -454,11 +467,16 @@ def test_a_lost_attempt_is_tried_once_more_without_retries(stage: Callable[..., 
     assert sorted(it.started) == ["a", "a", "b", "b"]
 
 
-def test_a_lost_attempt_that_used_up_memory_is_not_tried_again(stage: Callable[..., Stage]) -> None:
-    it = stage("s -> a")
+def test_an_attempt_that_used_up_memory_is_tried_once_more_alone(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b c")
+    it.theatre.slots = 3
+    it.theatre.costs_s = {"a": 1, "b": 5, "c": 3}
     it.theatre.lost = {"a"}
-    it.theatre.faults = {"a": [fails("out-of-memory")]}
-    assert it.rebuild() == {"a": "failed"} and it.started == ["a"]
+    it.theatre.faults = {"a": [fails("out-of-memory"), None]}
+    assert it.rebuild() == {"a": "built", "b": "built", "c": "built"}
+    assert it.theatre.spans["a"][1][0] == 5, "when the others are done"
+    it.theatre.faults = {"a": [fails("out-of-memory"), fails("out-of-memory")]}
+    assert it.rebuild(["a"], is_forced=True) == {"a": "failed"}
 
 
 def test_a_step_over_its_time_is_killed_and_fails(stage: Callable[..., Stage]) -> None:
@@ -469,7 +487,7 @@ def test_a_step_over_its_time_is_killed_and_fails(stage: Callable[..., Stage]) -
     (identity,) = it.theatre.killed
     assert it.theatre.specs[identity].step == "slow"
     assert 5.0 <= it.theatre.now_s < 6.0
-    found = next(t for t in it.driver.targets if t.name == "slow").error
+    found = next(t for t in it.driver.outcomes.targets if t.name == "slow").error
     assert found is not None and found.code == "timed-out" and "5 s" in found.message
 
 

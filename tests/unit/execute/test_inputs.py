@@ -194,13 +194,14 @@ def test_a_gather_of_what_is_no_table_is_refused_with_its_name(pantry: Pantry) -
     assert "'t[k=z]'" in caught.value.message and caught.value.hint
 
 
-
 def checked(*specs: InputSpec) -> None:
     check_crs(list(specs), "m", "r.py:1")
 
 
 def test_one_crs_is_no_mismatch_and_two_are(pantry: Pantry) -> None:
-    one, other, none = (Item(n, manifest=pantry.table(points(c))) for n, c in (("a", "EPSG:4326"), ("b", "EPSG:3857"), ("c", None)))  # fmt: skip
+    one, other, none = (
+        Item(n, manifest=pantry.table(points(c))) for n, c in (("a", "EPSG:4326"), ("b", "EPSG:3857"), ("c", None))
+    )
     plain = Item("d", manifest=pantry.table(FRAME))
     checked(InputSpec("p", "one", (one,)), InputSpec("q", "one", (one,)), InputSpec("r", "one", (plain,)))
     for second, code in ((other, "crs-mismatch"), (none, "crs-missing")):

@@ -71,7 +71,9 @@ def test_the_order_of_a_dicts_keys_does_not_count(desk: Desk) -> None:
     assert desk.write([1, 2]).digest != desk.write([2, 1]).digest
 
 
-@pytest.mark.parametrize("value", [{"x": float("nan")}, [float("inf")], [{1, 2}], {"x": object()}, [b"bytes"], ["\udc80"]])
+@pytest.mark.parametrize(
+    "value", [{"x": float("nan")}, [float("inf")], [{1, 2}], {"x": object()}, [b"bytes"], ["\udc80"]]
+)
 def test_what_json_cannot_hold_is_refused(desk: Desk, value: Any) -> None:
     assert "JSON cannot hold" in desk.refused(value)
     assert not list((desk.store / "parts").rglob("*.json"))
@@ -123,8 +125,15 @@ def test_a_dask_frame_is_written_partition_by_partition(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "nothing"), (7, "int"), ("text", "str"), (FRAME["n"], "Series"), (np.array([1]), "ndarray"), ((1,), "tuple")],
-)  # fmt: skip
+    [
+        (None, "nothing"),
+        (7, "int"),
+        ("text", "str"),
+        (FRAME["n"], "Series"),
+        (np.array([1]), "ndarray"),
+        ((1,), "tuple"),
+    ],
+)
 def test_other_values_are_refused_by_their_type(desk: Desk, value: Any, words: str) -> None:
     assert words in desk.refused(value)
 
@@ -209,7 +218,11 @@ def test_other_than_the_declared_outputs_is_refused(desk: Desk, value: Any) -> N
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip

@@ -47,7 +47,9 @@ def test_an_intake_carries_the_files_the_declaration_and_the_pin(situation: Any)
     assert (work.source, work.format, work.pinned, work.pin_shown) == ("t[k=2]", "csv", None, "schemas/t.json")
     assert work.files == situation.sources["t[k=2]"].files and not work.is_inference
     pin = Schema((Column("a", "int64"),))
-    pinned = intake_attempt(PLACE, type(situation)(**{**_fields(situation), "pins": {"t": pin}}), "t[k=2]", "i-1-1-1", 1, {})  # fmt: skip
+    pinned = intake_attempt(
+        PLACE, type(situation)(**{**_fields(situation), "pins": {"t": pin}}), "t[k=2]", "i-1-1-1", 1, {}
+    )
     assert isinstance(pinned.work, IntakeSpec) and pinned.work.pinned == pin
 
 

@@ -209,7 +209,12 @@ def test_a_parameter_alone_keeps_its_type_in_where() -> None:
 
 
 def test_lookup_is_an_edge_with_its_column() -> None:
-    decl = recipe("m", lambda a, s: None, grain=Grain("rows", "a"), inputs={"a": "airports", "s": Lookup("days[state=CA,day=1]", "id")})  # fmt: skip
+    decl = recipe(
+        "m",
+        lambda a, s: None,
+        grain=Grain("rows", "a"),
+        inputs={"a": "airports", "s": Lookup("days[state=CA,day=1]", "id")},
+    )
     assert edges_of(decl)["s"].on == "id"
 
 

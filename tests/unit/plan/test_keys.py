@@ -47,7 +47,9 @@ def test_fields_do_not_run_into_each_other(one: list[Field], other: list[Field])
 
 def situation(recipe: RecipeNode = RECIPE, step: Step = STEP, **changes: Any) -> Situation:
     graph = Graph.build([SourceNode("raw", "raw")], [recipe], [step])
-    made = Situation(graph, {}, {}, {"python": "3.11", "shapely": "2.1"}, (), {}, digest_of("b"), project_environment=("python",))  # fmt: skip
+    made = Situation(
+        graph, {}, {}, {"python": "3.11", "shapely": "2.1"}, (), {}, digest_of("b"), project_environment=("python",)
+    )
     return replace(made, **changes)
 
 
@@ -163,5 +165,3 @@ def test_an_intake_does_not_depend_on_places_sizes_and_tokens() -> None:
     moved = replace(FILE, path="/elsewhere/a.csv", shown="x", bytes=11, token=(1, 2, 3, 4, 5))
     assert intake(replace(SENSED, files=(moved,))) == intake()
     assert intake(declaration=replace(DECL, place=Place("z.py", 5), path="other/*.csv", name="raw2")) == intake()
-
-

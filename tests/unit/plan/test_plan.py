@@ -42,7 +42,7 @@ class Bench:
             is_table = situation.is_table(name)
             versions[name] = Version(manifest.digest if is_table else sensed.content, 0)
         for step in situation.graph.steps.values():
-            fields = step_fields(step, situation, lambda n, c: versions[n].digest)
+            fields = step_fields(step, situation, lambda n, c, known=versions: known[n].digest)
             key = key_of(fields)
             text = "constant" if step.name in self.constant else key
             outputs = {t: self.manifest_of(f"{t}{text}") for t in step.targets}

@@ -18,7 +18,14 @@ FRESH = SourceStatus("counties", "unchanged", 1, 10, (), "data/counties.geojson"
 
 
 def source(**changes: Any) -> SourceStatus:
-    told = {"name": "airports", "state": "changed", "files": 1, "bytes": 2_000_000, "reasons": ("data/airports.csv changed",), "shown": "data/airports.csv"}  # fmt: skip
+    told = {
+        "name": "airports",
+        "state": "changed",
+        "files": 1,
+        "bytes": 2_000_000,
+        "reasons": ("data/airports.csv changed",),
+        "shown": "data/airports.csv",
+    }
     return SourceStatus(**(told | changes))
 
 
@@ -28,7 +35,14 @@ def target(name: str, state: State, root: tuple[str, str], reason: Reason | None
 
 
 def status(*targets: TargetStatus, sources: tuple[SourceStatus, ...] = (FRESH,), **changes: Any) -> str:
-    told = {"project": "airports", "sensed_s": 0.04, "sources": sources, "targets": targets, "predicted_s": None, "workers": 2}  # fmt: skip
+    told = {
+        "project": "airports",
+        "sensed_s": 0.04,
+        "sources": sources,
+        "targets": targets,
+        "predicted_s": None,
+        "workers": 2,
+    }
     return status_text(Status(**(told | changes)))
 
 
@@ -62,7 +76,9 @@ def test_rows_are_told_where_they_were_counted() -> None:
 
 
 def test_new_sources_are_told_with_their_size() -> None:
-    text = status(target("clean", State.MISSING, ("missing", "never built")), sources=(source(state="new", reasons=()),))
+    text = status(
+        target("clean", State.MISSING, ("missing", "never built")), sources=(source(state="new", reasons=()),)
+    )
     assert "1 of 1 source new" in text and "data/airports.csv, 2.0 MB" in text
     assert "  never built\n    missing  clean" in text
 
@@ -174,9 +190,15 @@ def test_a_plan_groups_steps_by_their_reason_and_closes_with_the_bound(world: An
 
 def test_an_explanation_shows_values_cut_and_what_is_read() -> None:
     made = Explanation(
-        "a", State.STALE, (Reason("source", "s", "changed", "a" * 64, "b" * 64), Reason("version", "a", "changed", "1", None)),
-        ("b",), (("s", "c" * 64), ("longer", None)), ("s", "b", "a"), recipe="a", place="recipes/a.py:3",
-    )  # fmt: skip
+        "a",
+        State.STALE,
+        (Reason("source", "s", "changed", "a" * 64, "b" * 64), Reason("version", "a", "changed", "1")),
+        ("b",),
+        (("s", "c" * 64), ("longer", None)),
+        ("s", "b", "a"),
+        recipe="a",
+        place="recipes/a.py:3",
+    )
     assert explanation_text(made).splitlines() == [
         "a is stale  (a, recipes/a.py:3)",
         "  source      s changed",

@@ -38,7 +38,7 @@ def built(world: Any, memory: Any, manifest_of: Any) -> None:
         memory.commit(name, key_of(fields), fields, {name: manifest_of(name)})
         versions[name] = Version(sensed.content)
     for step in situation.graph.steps.values():
-        fields = step_fields(step, situation, lambda n, c: versions[n].digest)
+        fields = step_fields(step, situation, lambda n, c, known=versions: known[n].digest)
         outputs = {t: manifest_of(t) for t in step.targets}
         memory.commit(step.name, key_of(fields), fields, outputs)
         versions |= {t: Version(m.digest) for t, m in outputs.items()}
@@ -78,8 +78,20 @@ def test_the_environment_is_one_root_for_all(world: Any, remembered: Any, manife
 
 def status(**changes: Any) -> Status:
     source = SourceStatus("s", "changed", 2, 30, ("a changed",), "data/*.csv")
-    target = TargetStatus("m[k=7]", "m", (("k", 7),), State.STALE, (Reason("source", "s", "changed", "x", "y"),), 1.5, (("db", 1),))  # fmt: skip
-    return Status(**{"project": "p", "sensed_s": 0.12345, "sources": (source,), "targets": (target,), "predicted_s": 1.5, "workers": 2} | changes)  # fmt: skip
+    target = TargetStatus(
+        "m[k=7]", "m", (("k", 7),), State.STALE, (Reason("source", "s", "changed", "x", "y"),), 1.5, (("db", 1),)
+    )
+    return Status(
+        **{
+            "project": "p",
+            "sensed_s": 0.12345,
+            "sources": (source,),
+            "targets": (target,),
+            "predicted_s": 1.5,
+            "workers": 2,
+        }
+        | changes
+    )
 
 
 def test_the_json_of_a_status_has_the_fields_that_scripts_read() -> None:
@@ -133,7 +145,9 @@ def test_the_json_of_a_plan_has_an_entry_per_target(report: PlanReport) -> None:
 
 def test_the_json_of_an_explanation_has_values_before_and_after() -> None:
     cause = error("recipe-error", "'a' failed", target="a")
-    made = Explanation("a", State.FAILED, (Reason("source", "s", "changed", "1", "2"),), ("b",), (("s", None),), error=cause)  # fmt: skip
+    made = Explanation(
+        "a", State.FAILED, (Reason("source", "s", "changed", "1", "2"),), ("b",), (("s", None),), error=cause
+    )
     found = json.loads(json.dumps(made.to_json()))
     assert (found["format"], found["name"], found["state"]) == (1, "a", "failed")
     assert found["reasons"] == [{"kind": "source", "subject": "s", "detail": "changed", "before": "1", "after": "2"}]

@@ -23,9 +23,11 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def holder(store: Path) -> "subprocess.Popen[str]":
+def holder(store: Path) -> subprocess.Popen[str]:
     """Another process that holds the lock until its input ends."""
-    found = subprocess.Popen([sys.executable, "-c", HOLD, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    found = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert found.stdout is not None and found.stdout.readline() == "held\n"
     return found
 

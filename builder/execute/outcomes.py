@@ -1,0 +1,296 @@
+"""Outcomes: how each node ends, committed to the ledger and told in the report.
+
+Decides what is written together: a step's outputs, trace and pointers in one transaction. Never starts anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from builder.digests import Digest
+from builder.errors import BuilderError
+from builder.execute.nodes import Kind, Node
+from builder.execute.report import SourceReport, TargetReport
+from builder.execute.spec import AttemptRecord, AttemptSpec, Output
+from builder.execute.work import Workplace
+from builder.plan.keys import key_of
+from builder.plan.plan import Plan, Version, source_fields
+from builder.plan.verdict import Reason
+from builder.sense.pins import write_pin
+from builder.situation import Situation
+from builder.store import disk
+from builder.store.commits import Attempt, Commit, Committer
+from builder.store.manifest import Manifest
+from builder.store.recall import Recall
+
+
+class Outcomes:
+    """What a run has brought so far: versions that others may read, failures, and the rows of the report."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        recall: Recall,
+        committer: Committer,
+        run: int,
+        workplace: Workplace,
+        publish: Callable[[str], None],
+        tell: Callable[..., None],
+    ) -> None:
+        self.plan = plan
+        self.situation: Situation = plan.situation
+        self.graph = plan.situation.graph
+        self.recall = recall
+        self.committer = committer
+        self.run = run
+        self.workplace = workplace
+        self.publish = publish
+        self.tell = tell
+        self.versions: dict[str, Version] = dict(plan.versions)
+        self.failed: dict[str, BuilderError] = {}
+        self.targets: list[TargetReport] = []
+        self.sources: list[SourceReport] = []
+        self.warnings: list[tuple[str, str]] = []
+        self.fresh_steps: list[str] = []
+
+    def _report(self, report: TargetReport) -> None:
+        """Add a target to the report, and tell of it."""
+        self.targets.append(report)
+        self.tell("target", report.name, outcome=report.outcome, rows=report.rows)
+
+    def _report_source(self, report: SourceReport) -> None:
+        """Add a source to the report, and tell of it."""
+        self.sources.append(report)
+        self.tell("source", report.name, outcome=report.outcome, rows=report.rows)
+
+    # -- without running -------------------------------------------------------------------------------------------
+
+    def fresh(self, node: Node, outputs: Mapping[str, tuple[int, Digest]]) -> None:
+        """A step proved fresh: its present outputs stand."""
+        for target, (number, digest) in outputs.items():
+            self.versions[target] = Version(digest, number)
+        self.fresh_steps.append(node.name)
+
+    def forget_failures(self) -> None:
+        """Steps that proved fresh have no failure any more."""
+        known = [s for s in self.fresh_steps if s in self.recall.failures]
+        if known:
+            self.committer.cleared(known)
+
+    def restore_source(self, node: Node, number: int, digest: Digest) -> None:
+        """Point a source at a version that was taken in before."""
+        assert node.key is not None
+        difference = self._difference(node.name, digest)
+        self.committer.restored(self.run, node.name, node.key, {node.name: number})
+        self.versions[node.name] = Version(digest, number)
+        if self.situation.is_table(node.name):
+            rows = self.recall.manifest(number).rows
+            self._report_source(SourceReport(node.name, "restored", rows, difference))
+
+    def note_files(self, node: Node) -> None:
+        """Note the present version of a source of files, which needs no intake."""
+        sensed = self.situation.sources[node.name]
+        assert sensed.content is not None and node.key is not None
+        manifest = Manifest("files", sensed.content, (), bytes=sensed.bytes)
+        self.committer.built(self.run, time.time(), Commit(node.name, node.key, node.fields, {node.name: manifest}))
+
+    def restore_step(self, node: Node, outputs: Mapping[str, tuple[int, Digest]], reasons: tuple[Reason, ...]) -> None:
+        """Point a step's targets at what the store has."""
+        assert node.step is not None and node.key is not None
+        chosen = {t: outputs[t] for t in node.step.targets}
+        differences = {t: self._difference(t, digest) for t, (_, digest) in chosen.items()}
+        self.committer.restored(self.run, node.name, node.key, {t: n for t, (n, _) in chosen.items()})
+        for target, (number, digest) in chosen.items():
+            self.versions[target] = Version(digest, number)
+            manifest = self.recall.manifest(number)
+            rows = manifest.rows if manifest.kind == "table" else None
+            self._report(
+                TargetReport(target, "restored", "store", rows=rows, difference=differences[target], reasons=reasons)
+            )
+            self.publish(target)
+
+    def _difference(self, name: str, digest: Digest) -> tuple[int, int, int] | None:
+        """Rows that differ between the present version and another that the store has, where that was counted."""
+        current = self.recall.currents.get(name)
+        return None if current is None else self.recall.ledger.difference(current.digest, digest)
+
+    def has_parts(self, outputs: Mapping[str, tuple[int, Digest]]) -> bool:
+        """Whether every part of these outputs lies in the store: a hit with a missing part is a miss."""
+        return all(self._has_manifest(number) for number, _ in outputs.values())
+
+    def _has_manifest(self, number: int) -> bool:
+        """Whether every part of one output lies in the store."""
+        return all((self.workplace.store / p.path).exists() for p in self.recall.manifest(number).parts)
+
+    # -- after an attempt ------------------------------------------------------------------------------------------
+
+    def commit(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> None:
+        """Commit what an attempt brought."""
+        if node.kind is Kind.PIN:
+            self._pin(node.name, record.outputs[0].manifest)
+        elif node.kind is Kind.SOURCE:
+            self._commit_source(node, spec, record)
+        else:
+            self._commit_step(node, spec, record)
+
+    def _pin(self, base: str, manifest: Manifest) -> None:
+        """Fix a source's schema as a file of the project, before anything is committed under it."""
+        assert manifest.schema is not None
+        if self.situation.pins.get(base) != manifest.schema:
+            write_pin(self.workplace.project, base, manifest.schema)
+            self.situation = replace(self.situation, pins={**self.situation.pins, base: manifest.schema})
+
+    def _commit_source(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> None:
+        (output,) = record.outputs
+        base = self.graph.sources[node.name].base
+        if base not in self.situation.pins:
+            self._pin(base, output.manifest)
+        node.fields = source_fields(node.name, self.situation)
+        node.key = key_of(node.fields)
+        (is_same,) = self._commit(node, spec, record).values()
+        difference = (0, 0, 0) if is_same else output.difference
+        rows = output.manifest.rows
+        outcome = "unchanged" if is_same else "read"
+        self._report_source(SourceReport(node.name, outcome, rows, difference, record.wall_s, record.cpu_s))
+
+    def _commit_step(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> None:
+        self._warn_if_not_deterministic(node, record.outputs)
+        is_same = self._commit(node, spec, record)
+        for output in record.outputs:
+            self._report(self._built(node, record, output, is_same[output.name]))
+            self.publish(output.name)
+        self.warnings += [("warning", f"{node.name}: {w}") for w in record.warnings]
+
+    def _built(self, node: Node, record: AttemptRecord, output: Output, is_same: bool) -> TargetReport:
+        """The report on a target whose step ran."""
+        is_table = output.manifest.kind == "table"
+        assert node.verdict is not None
+        return TargetReport(
+            output.name,
+            "unchanged" if is_same else "built",
+            "full",
+            record.wall_s,
+            record.cpu_s,
+            record.peak_rss_bytes,
+            output.manifest.rows if is_table else None,
+            (0, 0, 0) if is_same and is_table else output.difference,
+            node.verdict.reasons or self.plan.verdicts[node.name].reasons,
+        )
+
+    def _warn_if_not_deterministic(self, node: Node, outputs: tuple[Output, ...]) -> None:
+        """Say so where the same key gave another digest before; the new output wins."""
+        assert node.step is not None
+        if node.key is None or not self.graph.recipes[node.step.recipe].pure:
+            return
+        known = self.recall.trace(node.key)
+        for output in outputs:
+            if output.name in known and known[output.name][1] != output.manifest.digest:
+                text = f"'{output.name}' came out differently from the same inputs: the new output is taken"
+                self.warnings.append(("not-deterministic", text))
+
+    def _commit(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> dict[str, bool]:
+        """Commit the outputs of an attempt; whether each equals its last version, by name.
+
+        An output that equals its last version keeps that version's parts; the new ones are removed again.
+        """
+        assert node.key is not None
+        outputs: dict[str, Manifest | int] = {}
+        is_same = {}
+        for output in record.outputs:
+            current = self.recall.currents.get(output.name)
+            is_same[output.name] = current is not None and current.digest == output.manifest.digest
+            outputs[output.name] = output.manifest
+            if current is not None and is_same[output.name] and self._has_manifest(current.manifest_id):
+                outputs[output.name] = current.manifest_id
+        recipe = self.graph.recipes[node.step.recipe] if node.step else None
+        commit = Commit(
+            node.name,
+            node.key,
+            node.fields,
+            outputs,
+            "full",
+            record.wall_s,
+            record.cpu_s,
+            record.peak_rss_bytes,
+            None if recipe is None else (recipe.fingerprint, recipe.items),
+            {
+                (self.recall.currents[o.name].digest, o.manifest.digest): o.difference
+                for o in record.outputs
+                if o.difference is not None and o.name in self.recall.currents
+            },
+        )
+        numbers = self.committer.built(self.run, time.time(), commit, self.attempt(node, spec, record, "done"))
+        for output in record.outputs:
+            if isinstance(outputs[output.name], int):
+                self.drop(output.manifest)
+            self.versions[output.name] = Version(output.manifest.digest, numbers[output.name])
+        return is_same
+
+    def drop(self, manifest: Manifest) -> None:
+        """Remove parts that nothing names."""
+        for part in manifest.parts:
+            disk.remove(self.workplace.store / part.path)
+            disk.remove(self.workplace.store / (part.path + ".rows"))
+
+    def attempt(self, node: Node, spec: AttemptSpec, record: AttemptRecord, outcome: str) -> Attempt:
+        """An attempt as the ledger remembers it."""
+        return Attempt(
+            node.id,
+            node.attempts,
+            outcome,
+            str(Path(spec.log).relative_to(self.workplace.store)),
+            time.time(),
+            record.wall_s,
+            record.cpu_s,
+            record.peak_rss_bytes,
+        )
+
+    # -- failures --------------------------------------------------------------------------------------------------
+
+    def tried(self, node: Node, spec: AttemptSpec, record: AttemptRecord, code: str) -> None:
+        """Note an attempt that will be repeated."""
+        self.committer.tried(self.run, self.attempt(node, spec, record, code))
+
+    def fail(
+        self, node: Node, cause: BuilderError, spec: AttemptSpec | None = None, record: AttemptRecord | None = None
+    ) -> None:
+        """A node failed; what was built before stays as it is."""
+        cause = self._placed(node, cause.about(node.name))
+        self.failed[node.id] = cause
+        record = record or AttemptRecord("")
+        attempt = self.attempt(node, spec, record, cause.code) if spec is not None else None
+        if node.kind is Kind.PIN:
+            if attempt is not None:
+                self.committer.tried(self.run, attempt)
+            return
+        self.committer.failed(self.run, node.name, node.key, cause, attempt)
+        if node.kind is Kind.SOURCE:
+            report = SourceReport(node.name, "failed", wall_s=record.wall_s, cpu_s=record.cpu_s, error=cause)
+            self._report_source(report)
+            return
+        assert node.step is not None
+        reasons = node.verdict.reasons if node.verdict else ()
+        costs = (record.wall_s, record.cpu_s, record.peak_rss_bytes)
+        for target in node.step.targets:
+            self._report(TargetReport(target, "failed", "full", *costs, reasons=reasons, error=cause))
+
+    def block(self, node: Node, cause: BuilderError) -> None:
+        """A node cannot be had because something before it failed."""
+        assert node.step is not None
+        self.failed[node.id] = cause
+        node.is_blocked = True
+        reason = Reason("upstream", cause.target or "", f"failed: {cause.code}")
+        for target in node.step.targets:
+            self._report(TargetReport(target, "blocked", reasons=(reason,)))
+
+    def _placed(self, node: Node, cause: BuilderError) -> BuilderError:
+        """An error with a place: where the recipe or source is declared, for one that has none of its own."""
+        if node.step is not None:
+            declared = self.graph.recipes[node.step.recipe].place
+        else:
+            declared = str(self.situation.declarations[node.name.partition("[")[0]].place)
+        cause.place = cause.place or declared
+        return cause
