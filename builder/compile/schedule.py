@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from builder.compile.policy import Job, Place, Rank, by_depth
 from builder.compile.predict import History, Measured
 from builder.compile.simulate import simulate
+from builder.compile.urgency import with_queues
 from builder.graph.graph import Graph
 from builder.plan.plan import Plan
 from builder.plan.verdict import Action
@@ -128,7 +129,10 @@ def make_schedule(
     is_known = network.is_known
     abilities = frozenset(n for job in network.jobs for n in job.needs)
     places = [Place(str(number), 0, abilities) for number in range(workers)]
-    times = simulate(network.jobs, network.readers, network.waits, lanes, places, rank)
+    jobs = network.jobs
+    if rank is by_depth:
+        jobs = with_queues(jobs, network.readers, lanes, places)
+    times = simulate(jobs, network.readers, network.waits, lanes, places, rank)
     slots = tuple(
         Slot(
             job.name,
@@ -140,7 +144,7 @@ def make_schedule(
             round(times[job.name].start_s, 4) if is_known else None,
             round(times[job.name].finish_s, 4) if is_known else None,
         )
-        for job in sorted(network.jobs, key=lambda job: times[job.name].order)
+        for job in sorted(jobs, key=lambda job: times[job.name].order)
     )
     if not network.is_known:
         return Schedule(slots, workers, None)

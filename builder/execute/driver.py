@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 from builder.compile.policy import Place, Policy, Start
 from builder.compile.schedule import predictions
+from builder.compile.urgency import with_queues
 from builder.errors import error, from_json
 from builder.execute.health import Pulse, slow_steps
 from builder.execute.nodes import Kind, Node, make_nodes, schema_node
@@ -85,6 +86,7 @@ class Driver:
         self.make_runner = make_runner
         self.runner: Runner | None = None
         self.outcomes = Outcomes(plan, recall, committer, run, workplace, publish, observer.event)
+        self.lanes = lanes
         self.policy = Policy(lanes)
         self.observer = observer
         self.is_fail_fast = is_fail_fast
@@ -97,6 +99,7 @@ class Driver:
         self.is_stopping = False
         self.is_aborted = False
         self._said_paused = False
+        self._is_ranked = False
         self._next_health_s = 0.0
         self._worker_seen_s = clock()
 
@@ -231,7 +234,20 @@ class Driver:
         for name in now.keys() - self.policy.places.keys():
             self.policy.join(now[name])
         if now:
+            self._rank(list(now.values()))
             self._refuse_impossible(now)
+
+    def _rank(self, places: Sequence[Place]) -> None:
+        """Rank all with the first places and the queues for lanes in mind, as the schedule does; once: it is dear."""
+        if self._is_ranked:
+            return
+        self._is_ranked = True
+        left = [node for node in self.nodes.values() if not node.is_done]
+        readers = {node.id: [r for r in node.readers if not self.nodes[r].is_done] for node in left}
+        for job in with_queues([node.job for node in left], readers, self.lanes, places):
+            self.nodes[job.name].job = job
+        for job in self.policy.withdraw():
+            self.policy.offer(self.nodes[job.name].job)
 
     def _give_up_without(self, places: Mapping[str, Place]) -> None:
         """Fail what is ready when there has been no worker at all for long."""

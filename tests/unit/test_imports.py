@@ -37,8 +37,8 @@ ON_DEMAND = {  # what a function imports from above, only when it is called
 }
 
 LIGHT = ("", "errors", "digests", "names", "sizes", "config", "graph", "authoring", "sense", "plan", "store", "report",
-         "situation", "scaffold", "project", "building", "reading", "upkeep", "cli", "quick", "execute.driver", "execute.spec",
-         "tables.schema", "formats.kinds", "sources")  # fmt: skip
+         "situation", "scaffold", "project", "building", "reading", "upkeep", "cli", "quick", "execute.driver",
+         "execute.spec", "tables.schema", "formats.kinds", "sources")  # fmt: skip
 
 HEAVY = {"pandas", "pyarrow", "numpy", "numba", "geopandas", "shapely", "pyogrio", "pyproj", "dask", "distributed",
          "matplotlib"}  # fmt: skip
