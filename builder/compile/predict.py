@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
+ENOUGH_SEEN = 8
+MOST_SEEN = 32
 FIXED_S = 0.01
 """What a step costs however little it reads; only the rest is scaled."""
 
@@ -57,6 +59,31 @@ class Predictor:
         if bytes_in and all(m.bytes_in for m in like):
             return median(scaled(m, bytes_in) for m in like)
         return median(m.wall_s for m in like)
+
+
+class Experience:
+    """What the steps of this very run took so far, for those of which nothing is known."""
+
+    def __init__(self) -> None:
+        self._recipes: dict[str, list[float]] = {}
+        self._all: list[float] = []
+
+    def add(self, recipe: str, wall_s: float) -> None:
+        """Note a step's time; the last ones of each recipe are kept."""
+        for seen in (self._recipes.setdefault(recipe, []), self._all):
+            seen.append(wall_s)
+            if len(seen) > MOST_SEEN:
+                del seen[0]
+
+    def of(self, recipe: str) -> float | None:
+        """The largest recent time of a recipe's steps, or the median of all; None where too few were seen.
+
+        Between steps of one recipe the largest is taken: a long step that is packed with tiny ones holds them up.
+        """
+        own = self._recipes.get(recipe)
+        if own:
+            return max(own)
+        return median(self._all) if len(self._all) >= ENOUGH_SEEN else None
 
 
 def scaled(measured: Measured, bytes_in: int | None) -> float:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from builder.compile.policy import Place, Policy, Start
+from builder.compile.predict import Experience
 from builder.compile.schedule import predictions
 from builder.compile.urgency import with_queues
 from builder.errors import error, from_json
@@ -93,6 +94,7 @@ class Driver:
         self.is_paused = is_paused
         self.clock = clock
         self.nodes = make_nodes(plan, predictions(plan, recall.ledger.history_s()), first)
+        self.experience = Experience()
         self.arrived: deque[Node] = deque()
         self.running: dict[str, Running] = {}
         self.left: dict[Start, int] = {}
@@ -196,7 +198,11 @@ class Driver:
         return self._queue(node)
 
     def _queue(self, node: Node) -> None:
-        """Put a node among those that may run."""
+        """Put a node among those that may run, with what this run has shown of its like where nothing else is known."""
+        if node.is_guess and node.step is not None and node.timeout_s is None:
+            seen_s = self.experience.of(node.step.recipe)
+            if seen_s is not None:
+                node.job = replace(node.job, predicted_s=seen_s)
         self.policy.offer(node.job)
         self.observer.event("queued", node.id)
 
@@ -382,6 +388,8 @@ class Driver:
             self._end_badly(running, ended)
         else:
             self.outcomes.commit(running.node, running.spec, ended.record)
+            if running.node.step is not None:
+                self.experience.add(running.node.step.recipe, ended.record.wall_s)
             self._finish(running.node)
 
     def _end_badly(self, running: Running, ended: Ended) -> None:

@@ -41,6 +41,7 @@ class Node:
     readers: list[str] = field(default_factory=list)
     is_done: bool = False
     is_blocked: bool = False
+    is_guess: bool = False
     attempts: int = 0
     verdict: Verdict | None = None
     key: Digest | None = None
@@ -99,7 +100,7 @@ def _add(
             memory_bytes=step.memory_bytes,
             needs=frozenset(step.needs),
         )
-    nodes[identity] = Node(identity, name, kind, job, step)
+    nodes[identity] = Node(identity, name, kind, job, step, is_guess=predicted_s is None)
 
 
 def _link(nodes: dict[str, Node], need: str, identity: str) -> None:
