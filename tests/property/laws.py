@@ -105,8 +105,8 @@ class Chain:
     def note(self, text: str) -> None:
         self.said[-1] += f"; {text}"
 
-    def killed(self, rng: random.Random, work: Any) -> None:
-        """Do some work that is killed before one of its writes."""
+    def killed(self, rng: random.Random, work: Any, *, is_damaged: bool = False) -> None:
+        """Do some work that is killed before one of its writes; a store damaged before may still lack parts."""
         number = int(rng.expovariate(1 / 40)) + 1
         operations: list[str] = []
 
@@ -124,7 +124,8 @@ class Chain:
             self.note(f"killed before write {number} ({operations[number - 1]})")
         finally:
             disk.on_write = None
-        self.whole()
+        if not is_damaged:
+            self.whole()
 
     def whole(self) -> None:
         """All that the ledger calls present is in the store."""
@@ -189,7 +190,7 @@ class Chain:
         known = {p for p in self.named_parts() if (self.root / ".builder" / p) == path}
         self.finished = set()
         if rng.random() < 0.3:
-            self.killed(rng, lambda: self.project().fsck(repair=True, inline=True))
+            self.killed(rng, lambda: self.project().fsck(repair=True, inline=True), is_damaged=True)
         else:
             found = self.project().fsck(repair=True, inline=True)
             claim(bool(found.problems) == bool(known), f"{path.name} was damaged, fsck found {found.problems}")

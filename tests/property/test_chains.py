@@ -39,4 +39,5 @@ def test_whatever_happened_before_a_rebuild_equals_a_build_from_nothing(first: i
             pytest.fail(f"{failure}\n{failure.trace}", pytrace=False)
     # Chains in which nothing happens would prove nothing.
     assert counts["builds from nothing"] >= GROUP * LENGTH // 2
-    assert min(counts[what] for what in ("built", "unchanged", "restored", "failed", "blocked", "kills")) > 0
+    assert all(counts[what] for what in ("built", "unchanged", "restored", "kills")), counts
+    assert counts["failed"] + counts["blocked"] > 0, counts
