@@ -10,10 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError, error
 from builder.execute.driver import Driver, Observer
+from builder.execute.events import Several
+from builder.execute.hooks import Hooks, load_hooks
 from builder.execute.report import Run
 from builder.execute.runner import Runner
 from builder.plan.plan import Plan, make_plan
@@ -22,6 +25,7 @@ from builder.situation import Situation
 from builder.store.commits import Committer
 from builder.store.ledger import Ledger, run_name
 from builder.store.lock import locked
+from builder.store.pause import is_paused
 from builder.store.publish import Publisher, published_targets
 from builder.store.recall import Recall
 
@@ -69,10 +73,14 @@ def rebuild(
             if sources_only:
                 made = _only_sources(made)
             build = _Build(project, situation, recall, made, is_partial=wanted is not None or sources_only)
+            told: Observer = observer or Silent()
+            if config.hooks:
+                build.hooks = Hooks(load_hooks(config.root, config.hooks))
+                told = Several(told, build.hooks)
             return build.run(
                 began,
                 _runner_factory(project, workers, scheduler, inline),
-                observer or Silent(),
+                told,
                 fail_fast,
                 _first(project, situation, first),
             )
@@ -92,6 +100,7 @@ class _Build:
         self.ledger = recall.ledger
         names = published_targets(situation.graph, project.config.publish, project._publish_list(situation))
         self.published = names
+        self.hooks: Hooks | None = None
 
     def run(
         self,
@@ -130,6 +139,7 @@ class _Build:
             observer=observer,
             is_fail_fast=is_fail_fast,
             first=first,
+            is_paused=partial(is_paused, self.project.config.store),
         )
         graph = self.situation.graph
         try:
@@ -217,7 +227,7 @@ class _Build:
             fresh,
             retired,
             tuple(publisher.done),
-            tuple(driver.outcomes.warnings),
+            (*driver.outcomes.warnings, *(("warning", p) for p in (self.hooks.problems if self.hooks else ()))),
             is_complete,
             self.project.config.name,
             tuple(publisher.problems.values()),
@@ -269,11 +279,14 @@ def _runner_factory(project: Project, workers: int | None, scheduler: str | None
         if inline:
             from builder.execute.inline import InlineRunner
 
-            return InlineRunner()
+            return InlineRunner(frozenset(project.config.abilities))
         from builder.execute.cluster import DaskRunner
 
         address = project.config.scheduler if scheduler is None else scheduler
-        return DaskRunner(workers or project.workers, address or "", str(project.config.store / "scratch"))
+        config = project.config
+        scratch = str(config.store / "scratch")
+        abilities = frozenset(config.abilities)
+        return DaskRunner(workers or project.workers, address or "", scratch, config.memory_bytes, abilities)
 
     return make
 

@@ -179,6 +179,7 @@ def plan_command(
 @click.option("-j", "workers", type=click.IntRange(1), metavar="N", help="Workers of the embedded cluster.")
 @click.option("--scheduler", metavar="URL", help="A standing Dask cluster.")
 @click.option("--inline", is_flag=True, help="Run in this process, without Dask; for debugging.")
+@click.option("--json-lines", is_flag=True, help="Print events as lines of JSON, the report as the last one.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; do nothing.")
 def rebuild_command(directory: str | None, targets: tuple[str, ...], **options: Any) -> tuple[Any, int]:
     """Bring targets up to date."""
@@ -189,7 +190,11 @@ def rebuild_command(directory: str | None, targets: tuple[str, ...], **options: 
         raise click.UsageError("--changed and --all exclude each other")
     if options["dry_run"]:
         return project.plan(targets, all=options["all_"], workers=options["workers"]), 0
-    watch = _Lazy(observer)
+    watch: Any = _Lazy(observer)
+    if options["json_lines"]:
+        from builder.execute.events import JsonLines
+
+        watch = JsonLines(sys.stdout)
     try:
         run = project.rebuild(
             targets,
@@ -205,7 +210,22 @@ def rebuild_command(directory: str | None, targets: tuple[str, ...], **options: 
         )
     finally:
         watch.close()
-    return run, {"failed": 1, "interrupted": 130}.get(run.outcome, 0)
+    code = {"failed": 1, "interrupted": 130}.get(run.outcome, 0)
+    return (_LastLine(run) if options["json_lines"] else run), code
+
+
+class _LastLine:
+    """A run's report as one line among its events."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's document, named as the last event."""
+        return {"event": "report", **self.run.to_json()}
+
+    def __str__(self) -> str:
+        return json.dumps(self.to_json(), ensure_ascii=False, default=str)
 
 
 class _Lazy:
@@ -245,6 +265,24 @@ def _saved_plan(file: str | None) -> Any:
             hint="make it with builder plan --out FILE",
         ) from cause
     return (value if isinstance(value, dict) else {}) | {"file": file}
+
+
+@command("pause")
+def pause_command(directory: str | None) -> tuple[Any, int]:
+    """Keep any builder of this project from starting steps; what runs may end."""
+    from builder.store.pause import pause
+
+    was_running = pause(_open(directory).config.store)
+    return _Said("paused; builder resume goes on" if was_running else "paused already", paused=True), 0
+
+
+@command("resume")
+def resume_command(directory: str | None) -> tuple[Any, int]:
+    """End a pause: a builder that waits goes on, or the next rebuild does."""
+    from builder.store.pause import resume
+
+    was_paused = resume(_open(directory).config.store)
+    return _Said("resumed" if was_paused else "not paused", paused=False), 0
 
 
 @command("explain")

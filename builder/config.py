@@ -14,11 +14,13 @@ from typing import Any
 
 from builder.errors import BuilderError, error
 from builder.names import check_name
+from builder.sizes import parse_bytes
 
 ENVIRONMENT = ("python", "pandas", "geopandas", "shapely", "pyarrow")
 PUBLISH_WORDS = ("leaves", "all")
-_KEYS = ("name", "recipes", "store", "out", "publish", "environment", "depends", "lanes", "sets", "cluster")
-_CLUSTER_KEYS = ("workers", "scheduler")
+_KEYS = ("name", "recipes", "store", "out", "publish", "environment", "depends", "lanes", "sets", "cluster", "hooks")
+_CLUSTER_KEYS = ("workers", "scheduler", "memory", "abilities")
+_HOOK_KEYS = ("before", "after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,9 @@ class Config:
     """The settings of one project; ``recipes``, ``store`` and ``out`` are absolute.
 
     ``publish`` is ``"leaves"``, ``"all"`` or the targets named. ``workers`` None means one per CPU, ``scheduler``
-    ``""`` the embedded cluster. ``file`` is the file that was read, relative to the project, None for a bare folder.
+    ``""`` the embedded cluster; ``memory_bytes`` (0: the machine's, shared) and ``abilities`` are each worker's.
+    ``hooks`` names callables, by ``before`` and ``after``. ``file`` is the file that was read, relative to the project,
+    None for a bare folder.
     """
 
     root: Path
@@ -41,6 +45,9 @@ class Config:
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     workers: int | None = None
     scheduler: str = ""
+    memory_bytes: int = 0
+    abilities: tuple[str, ...] = ()
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     file: str | None = None
 
 
@@ -111,6 +118,8 @@ def read_config(root: Path) -> Config:
     table.allow(_KEYS)
     cluster = table.table("cluster")
     cluster.allow(_CLUSTER_KEYS)
+    hooks = table.table("hooks")
+    hooks.allow(_HOOK_KEYS)
     config = Config(
         root=root,
         name=table.line_text("name", root.name or "project"),
@@ -124,6 +133,9 @@ def read_config(root: Path) -> Config:
         sets=table.table("sets").sets(),
         workers=cluster.count("workers"),
         scheduler=cluster.scheduler(),
+        memory_bytes=cluster.size("memory"),
+        abilities=cluster.texts("abilities", ()),
+        hooks={when: hooks.texts(when, ()) for when in _HOOK_KEYS if hooks.holds(when)},
         file=file,
     )
     _check_folders(config, table)
@@ -203,6 +215,15 @@ class _Table:
         if value is None or (type(value) is int and value >= 1):
             return value
         raise self.wrong(key, f"'{key}' is {_shown(value)}", "write a whole number from 1 up")
+
+    def size(self, key: str) -> int:
+        """Bytes; 0 where nothing is said."""
+        if not self.holds(key):
+            return 0
+        try:
+            return parse_bytes(self.value[key], key)
+        except BuilderError as cause:
+            raise self.wrong(key, f"'{key}' is {_shown(self.value[key])}", cause.hint or "") from cause
 
     def folder(self, key: str, default: str, root: Path) -> Path:
         """An absolute path; a relative one stays inside the project."""

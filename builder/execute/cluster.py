@@ -86,7 +86,12 @@ class DaskRunner:
     """Attempts on an embedded cluster of processes, or on a standing one by its address."""
 
     def __init__(
-        self, workers: int, scheduler: str = "", scratch: str = "", abilities: frozenset[str] = frozenset()
+        self,
+        workers: int,
+        scheduler: str = "",
+        scratch: str = "",
+        memory_bytes: int = 0,
+        abilities: frozenset[str] = frozenset(),
     ) -> None:
         self._dask = dask.config.set(SETTINGS)
         self._dask.__enter__()
@@ -113,7 +118,7 @@ class DaskRunner:
                     dashboard_address="127.0.0.1:0",
                     worker_dashboard_address=None,
                     silence_logs=False,
-                    memory_limit="auto",
+                    memory_limit=memory_bytes or "auto",
                     preload=["builder.execute.preload"],
                     local_directory=scratch or None,
                     scheduler_kwargs={"dashboard": False},

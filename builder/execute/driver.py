@@ -203,8 +203,8 @@ class Driver:
             seen_s = self.experience.of(node.step.recipe)
             if seen_s is not None:
                 node.job = replace(node.job, predicted_s=seen_s)
-        self.policy.offer(node.job)
         self.observer.event("queued", node.id)
+        self._offer(node)
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -241,7 +241,7 @@ class Driver:
             self.policy.join(now[name])
         if now:
             self._rank(list(now.values()))
-            self._refuse_impossible(now)
+            self._refuse_impossible()
 
     def _rank(self, places: Sequence[Place]) -> None:
         """Rank all with the first places and the queues for lanes in mind, as the schedule does; once: it is dear."""
@@ -271,27 +271,24 @@ class Driver:
                     ),
                 )
 
-    def _refuse_impossible(self, places: Mapping[str, Place]) -> None:
-        """Fail what needs abilities that no worker has."""
-        if all(self.policy.can_ever_run(job) for job in self.policy.waiting()):
-            return
-        for job in self.policy.withdraw():
-            if self.policy.can_ever_run(job):
-                self.policy.offer(job)
-                continue
-            have = {a for p in places.values() for a in p.abilities}
-            self._fail(
-                self.nodes[job.name],
-                error(
-                    "no-worker",
-                    f"no worker has what '{job.name}' needs",
-                    facts=[
-                        ("needs", ", ".join(sorted(job.needs))),
-                        ("workers have", ", ".join(sorted(have)) or "none"),
-                    ],
-                    hint="start a worker with this ability, or mend needs=",
-                ),
-            )
+    def _refuse_impossible(self) -> None:
+        """Fail what became ready before any worker came and needs what none of them has."""
+        if not all(self.policy.can_ever_run(job) for job in self.policy.waiting()):
+            for job in self.policy.withdraw():
+                self._offer(self.nodes[job.name])
+
+    def _offer(self, node: Node) -> None:
+        """Let the policy have a node, or fail it where no worker that is there could ever run it."""
+        if not self.policy.places or self.policy.can_ever_run(node.job):
+            return self.policy.offer(node.job)
+        have = sorted({a for p in self.policy.places.values() for a in p.abilities})
+        problem = error(
+            "no-worker",
+            f"no worker has what '{node.name}' needs",
+            facts=[("needs", ", ".join(sorted(node.job.needs))), ("workers have", ", ".join(have) or "nothing named")],
+            hint="start a worker with this ability, name it under [cluster] abilities, or mend needs=",
+        )
+        return self._fail(node, problem)
 
     def _start(self, start: Start) -> None:
         """Start the attempts that travel together."""

@@ -15,9 +15,9 @@ from builder.execute.spec import AttemptRecord, AttemptSpec
 class InlineRunner:
     """Runs each attempt at once, one at a time, through the very function that workers run."""
 
-    def __init__(self) -> None:
+    def __init__(self, abilities: frozenset[str] = frozenset()) -> None:
         self._ended: list[Ended] = []
-        self._places = (Place("this process"),)
+        self._places = (Place("this process", 0, abilities),)
 
     def places(self) -> Sequence[Place]:
         """This process."""
