@@ -76,7 +76,8 @@ class Causes(logging.Handler):
         text = record.getMessage()
         match = re.search(r"Worker process (\d+) (exited.*|was killed.*)", text)
         if match:
-            self.by_pid[int(match[1])] = match[2].strip()
+            # A worker that used up its memory is killed by its nanny: the first word is the cause.
+            self.by_pid.setdefault(int(match[1]), match[2].strip())
         match = re.search(r"\(pid=(\d+)\) exceeded", text)
         if match:
             self.by_pid[int(match[1])] = "memory"
@@ -284,7 +285,7 @@ class DaskRunner:
         pause = threading.Event()
         while pid not in self._causes.by_pid and time.monotonic() < until:
             pause.wait(0.02)
-        return self._causes.by_pid.get(pid, "")
+        return self._causes.by_pid.pop(pid, "")
 
 
 def _connected(scheduler: str) -> Client:
