@@ -69,7 +69,7 @@ def _installed(path: Iterable[str]) -> dict[str, tuple[str, str]]:
 def installed_digest(path: Iterable[str] | None = None) -> str:
     """The digest of all that is installed, by name and version, on `path` (None: where Python looks)."""
     folders = list(sys.path if path is None else path)
-    return digest_of("installed", *(f"{i}/{e}" for i, f in enumerate(folders) for e in sorted(_entries(f))))
+    return digest_of("installed", *(e for folder in folders for e in sorted(_entries(folder))))
 
 
 def _entries(folder: str) -> list[str]:
