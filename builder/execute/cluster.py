@@ -69,7 +69,6 @@ class Causes(logging.Handler):
     def __init__(self) -> None:
         super().__init__(logging.INFO)
         self.by_pid: dict[int, str] = {}
-        self.memory: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a message that names a cause."""

@@ -18,7 +18,7 @@ from builder.compile.predict import Experience
 from builder.compile.schedule import predictions
 from builder.compile.urgency import with_queues
 from builder.errors import error, from_json
-from builder.execute.health import Pulse, slow_steps
+from builder.execute.health import Pulse, disk_finding, slow_steps
 from builder.execute.nodes import Kind, Node, make_nodes, schema_node
 from builder.execute.outcomes import Outcomes
 from builder.execute.runner import Ended, Runner
@@ -366,6 +366,9 @@ class Driver:
         pulses = (Pulse(r.node.id, now_s - r.started_s, r.node.job.predicted_s) for r in self.running.values())
         for name, finding in slow_steps(pulses):
             self.observer.event("health", name, finding=finding)
+        full = disk_finding(self.workplace.store)
+        if full is not None:
+            self.observer.event("health", "the store's disk", finding=full)
 
     # -- an attempt ended ------------------------------------------------------------------------------------------
 

@@ -29,6 +29,10 @@ class Lines:
                 self._print(f"  {self.done:,} of {self.total:,} done · now {name}")
         elif kind == "retried":
             self._print(f"  retrying {name}  {facts['error']}")
+        elif kind == "health":
+            self._print(f"  {name}  {facts['finding']}")
+        elif kind == "paused":
+            self._print("  paused; builder resume goes on")
 
     def _print(self, line: str) -> None:
         self.last_s = time.monotonic()
