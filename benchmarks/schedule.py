@@ -1,15 +1,18 @@
 """How well the schedule packs: simulated against lower bounds and first-in-first-out, then a real run against both.
 
-    python benchmarks/schedule.py simulated [--size 5200] [--workers 4,16,64,256,1000] [--seeds 7,8,9,10]
-    python benchmarks/schedule.py real [--size 1245] [--workers 4] [--mean-s 0.15]
+    python benchmarks/schedule.py simulated [--size 5200] [--workers 64] [--seeds 0,1,2,3,4,5,6,7,8,9]
+    python benchmarks/schedule.py real [--size 1245] [--workers 4] [--mean-s 0.5]
     python benchmarks/schedule.py order [--size 1245] [--workers 16]
 
 Times are log-normal, ten times as long at the 95th percentile as at the 5th. Three lanes take whole types of tasks,
-each until its own lower bound is 0.8 of that of the workers (of 64, where they vary). No schedule beats a bound: the
-longest way through the graph, the work over the workers, each lane's work over its capacity.
+each until its own work over its capacity is 0.8 of the work over the workers. No schedule beats a bound: the longest
+way through the graph, the work over the workers, each lane's work over its capacity, the last two with the ways that
+lead to them and from them (`builder.compile.bounds`).
 
-simulated  the executor's policy and first-in-first-out on known times, then with predictions that are wrong
-real       tasks that sleep: wall over the largest bound; on a second run the predicted finish over the real one
+simulated  the executor's policy and first-in-first-out on known times, then with predictions that are wrong; and when
+           five targets wanted first are ready, over the largest bound of what they need
+real       tasks that sleep: wall over the largest bound; on a second run the predicted finish over the real one; on a
+           third with five targets wanted first
 order      the executor itself with ends at simulated times: its order of starts is the simulator's
 """
 
@@ -22,6 +25,7 @@ import math
 import os
 import platform
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -29,19 +33,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reference_dag import SEED, Dag, make_dag, write_project
+from reference_dag import LAYERS, SEED, Dag, make_dag, write_project
 
 import builder
-from builder import building
+from builder.compile.bounds import Bounds, lower_bounds
 from builder.compile.policy import Job, Place, by_depth, first_in_first_out
-from builder.compile.simulate import simulate
+from builder.compile.simulate import Times, simulate
 from builder.compile.urgency import with_queues
+from builder.execute import runners
 from builder.execute.inline import InlineRunner
 from builder.execute.runner import Ended
 from builder.execute.spec import AttemptSpec
 
 SIGMA = math.log(10) / (2 * 1.6449)
 LANE_SHARE = 0.8
+WANTED = 5
 WRONG_SIGMAS = (0.2, 0.5)
 PACKED_S = 0.05
 
@@ -108,14 +114,25 @@ class Load:
         """The lane of a type, as a job has it."""
         return ((self.lane_of[kind], 1),) if kind in self.lane_of else ()
 
-    def bounds(self, workers: int) -> dict[str, float]:
-        """The lower bounds in seconds."""
-        longest_s = max(job.depth_s for job in self.jobs(self.seconds))
-        found = {"longest way": longest_s, "work": sum(self.seconds.values()) / workers}
-        for lane, capacity in self.lanes.items():
-            own_s = sum(self.seconds[t.target] for t in self.dag.tasks if self.lane_of.get(t.kind) == lane)
-            found[f"lane {lane}"] = own_s / capacity
-        return found
+    def bounds(self, workers: int, only: frozenset[str] | None = None) -> Bounds:
+        """The lower bounds, of all tasks or of these alone."""
+        jobs = [job for job in self.jobs(self.seconds) if only is None or job.name in only]
+        names = {job.name for job in jobs}
+        readers = {n: [r for r in found if r in names] for n, found in self.readers.items() if n in names}
+        return lower_bounds(jobs, readers, self.lanes, workers)
+
+    def wanted(self, seed: int) -> list[str]:
+        """Five targets of the last third of the layers."""
+        late = [t.target for t in self.dag.tasks if t.layer >= LAYERS * 2 // 3]
+        return random.Random(f"wanted/{seed}").sample(late, WANTED)
+
+    def needed(self, wanted: Sequence[str]) -> frozenset[str]:
+        """These targets and all that they need."""
+        found = set(wanted)
+        for task in reversed(self.dag.tasks):
+            if task.target in found:
+                found.update(n for n in task.needs if n in self.seconds)
+        return frozenset(found)
 
 
 def make_load(size: int, workers: int, mean_s: float, seed: int, least_s: float = 0.0) -> Load:
@@ -141,71 +158,81 @@ def make_load(size: int, workers: int, mean_s: float, seed: int, least_s: float 
 # -- simulated ---------------------------------------------------------------------------------------------------------
 
 
-def finish_s(
-    load: Load, workers: int, known_s: Mapping[str, float], rank: Any = by_depth, queues: bool = True
-) -> float:
-    """When the last task ends, as the simulator plays it with ranks by what is known of the times."""
+def play(
+    load: Load,
+    workers: int,
+    known_s: Mapping[str, float],
+    rank: Any = by_depth,
+    queues: bool = True,
+    first: frozenset[str] = frozenset(),
+) -> dict[str, Times]:
+    """The run as the simulator plays it, with ranks by what is known of the times."""
     places = [Place(str(n)) for n in range(workers)]
     waits = {t.target: sum(n in load.seconds for n in t.needs) for t in load.dag.tasks}
-    jobs = load.jobs(known_s)
+    jobs = [replace(job, predicted_s=known_s[job.name], is_first=job.name in first) for job in load.jobs(known_s)]
     if queues and rank is by_depth:
-        known = [replace(job, predicted_s=known_s[job.name]) for job in jobs]
-        ranked = with_queues(known, load.readers, load.lanes, places, max(load.bounds(workers).values()))
-        jobs = [replace(job, predicted_s=load.seconds[job.name]) for job in ranked]
-    times = simulate(jobs, load.readers, waits, load.lanes, places, rank)
+        jobs = list(with_queues(jobs, load.readers, load.lanes, places))
+    jobs = [replace(job, predicted_s=load.seconds[job.name]) for job in jobs]
+    return simulate(jobs, load.readers, waits, load.lanes, places, rank)
+
+
+def finish_s(times: Mapping[str, Times]) -> float:
+    """When the last of these tasks ends."""
     return max(t.finish_s for t in times.values())
 
 
 def simulated(options: argparse.Namespace) -> None:
-    """Print a table for each seed."""
-    for seed in map(int, options.seeds.split(",")):
-        print_finishes(options.size, list(map(int, options.workers.split(","))), seed)
+    """Print a table with a line for each seed and number of workers; the largest ratios close it."""
+    columns = ("policy", *(f"off by {s:.0%}" for s in WRONG_SIGMAS), "no queues", "FIFO", "wanted first")
+    print(f"{options.size:,} tasks; finish over the largest bound, of the wanted ones over their own")
+    print("seed workers  bound s bottleneck     " + "".join(f"{c:>13}" for c in columns) + "  CPU s")
+    rows = [
+        simulated_row(options.size, workers, seed)
+        for seed in map(int, options.seeds.split(","))
+        for workers in map(int, options.workers.split(","))
+    ]
+    print(f"{'largest':<38}" + "".join(f"{max(values):>13.3f}" for values in zip(*rows)))
 
 
-def print_finishes(size: int, numbers: Sequence[int], seed: int) -> None:
-    """Print the table of simulated finishes over the largest bound."""
-    load = make_load(size, 64, 60.0, seed)
+def simulated_row(size: int, workers: int, seed: int) -> list[float]:
+    """The ratios of one load, printed as a line."""
+    load = make_load(size, workers, 60.0, seed)
     chance = random.Random(seed)
-    wrong = {
-        f"off by {sigma:.0%}": {n: s * chance.lognormvariate(0, sigma) for n, s in load.seconds.items()}
-        for sigma in WRONG_SIGMAS
-    }
-    own = {lane: sum(load.lane_of.get(t.kind) == lane for t in load.dag.tasks) for lane in load.lanes}
-    lanes = ", ".join(f"{lane} {count} at once, {own[lane]:,} tasks" for lane, count in load.lanes.items())
-    print(f"\nseed {seed}: {size:,} tasks of {sum(load.seconds.values()) / 3600:.1f} h; lanes: {lanes}")
-    print("finish over the largest bound")
-    columns = ("policy", *wrong, "no queues counted", "first in first out", "over policy")
-    print(
-        f"{'workers':>8}  {'bound s':>8} {'bottleneck':<15}" + "".join(f"{c:>20}" for c in columns) + f"{'took s':>8}"
-    )
-    for workers in numbers:
-        bounds = load.bounds(workers)
-        name, bound_s = max(bounds.items(), key=lambda item: item[1])
-        began = time.perf_counter()
-        best_s = finish_s(load, workers, load.seconds)
-        took_s = time.perf_counter() - began
-        found = [best_s, *(finish_s(load, workers, known) for known in wrong.values())]
-        depth_s = finish_s(load, workers, load.seconds, queues=False)
-        found.append(depth_s)
-        plain_s = finish_s(load, workers, load.seconds, first_in_first_out)
-        cells = [f"{s / bound_s:.3f}" for s in (*found, plain_s)] + [f"{plain_s / best_s:.3f}"]
-        row = "".join(f"{c:>20}" for c in cells)
-        print(f"{workers:>8}  {bound_s:>8,.0f} {name:<15}{row}{took_s:>8.2f}")
+    bounds = load.bounds(workers)
+    began_s = time.process_time()
+    finishes = [finish_s(play(load, workers, load.seconds))]
+    took_s = time.process_time() - began_s
+    for sigma in WRONG_SIGMAS:
+        wrong = {n: s * chance.lognormvariate(0, sigma) for n, s in load.seconds.items()}
+        finishes.append(finish_s(play(load, workers, wrong)))
+    finishes.append(finish_s(play(load, workers, load.seconds, queues=False)))
+    finishes.append(finish_s(play(load, workers, load.seconds, first_in_first_out)))
+    needed = load.needed(load.wanted(seed))
+    times = play(load, workers, load.seconds, first=needed)
+    ready_s = finish_s({n: times[n] for n in needed}) / load.bounds(workers, needed).largest_s
+    row = [*(s / bounds.largest_s for s in finishes), ready_s]
+    cells = "".join(f"{value:>13.3f}" for value in row)
+    print(f"{seed:>4} {workers:>7} {bounds.largest_s:>8,.0f} {bounds.bottleneck:<15}{cells} {took_s:>6.2f}")
+    return row
 
 
 # -- real --------------------------------------------------------------------------------------------------------------
 
 
-class Starts:
-    """An observer that keeps the order of starts."""
+class Seen:
+    """An observer that keeps the order of starts, and when each target was ready."""
 
     def __init__(self) -> None:
+        self.began_s = time.perf_counter()
         self.names: list[str] = []
+        self.ready_s: dict[str, float] = {}
 
     def event(self, kind: str, name: str, **facts: Any) -> None:
-        """Note a start."""
+        """Note a start, or a target."""
         if kind == "started":
             self.names.append(name)
+        elif kind == "target":
+            self.ready_s[name] = time.perf_counter()
 
 
 def write_naps(load: Load, folder: Path, is_asleep: bool = True) -> builder.Project:
@@ -232,37 +259,45 @@ def agreement(one: Sequence[str], other: Sequence[str]) -> float:
 
 
 def real(options: argparse.Namespace) -> None:
-    """Run the sleeping tasks twice and print walls, bounds and predictions."""
+    """Run the sleeping tasks three times and print walls, bounds and predictions."""
     workers = int(options.workers)
     load = make_load(options.size, workers, options.mean_s, options.seed)
     bounds = load.bounds(workers)
-    name, bound_s = max(bounds.items(), key=lambda item: item[1])
-    said = ", ".join(f"{n} {s:.1f} s" for n, s in bounds.items())
-    print(f"{options.size:,} tasks, {workers} workers; lower bounds: {said}")
-    fifo_s = finish_s(load, workers, load.seconds, first_in_first_out)
-    best_s = finish_s(load, workers, load.seconds)
-    print(f"simulated, no overhead: {best_s / bound_s:.3f} × {name}; first in first out {fifo_s / bound_s:.3f} ×")
+    lanes = ", ".join(f"lane {n} {s:.1f} s" for n, s in bounds.lanes_s.items())
+    print(f"{options.size:,} tasks, {workers} workers; bounds: longest way {bounds.critical_path_s:.1f} s, "
+          f"work {bounds.work_s:.1f} s, {lanes}; largest {bounds.largest_s:.1f} s, by {bounds.bottleneck}")  # fmt: skip
+    ideal_s = finish_s(play(load, workers, load.seconds)) / bounds.largest_s
+    fifo_s = finish_s(play(load, workers, load.seconds, first_in_first_out)) / bounds.largest_s
+    print(f"simulated without overhead: {ideal_s:.3f} × the bound; first in first out {fifo_s:.3f} ×", flush=True)
+    wanted = load.wanted(options.seed)
     with tempfile.TemporaryDirectory(prefix="schedule-") as folder:
         project = write_naps(load, Path(folder) / "p")
-        for number in (1, 2):
-            schedule = project.plan(all=True, workers=workers).schedule
-            starts = Starts()
-            began, cpu_s = time.perf_counter(), time.process_time()
-            run = project.rebuild(all=True, workers=workers, observer=starts)
-            wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu_s
+        for number, first in ((1, []), (2, []), (3, wanted)):
+            schedule = project.plan(all=True, workers=workers, first=first).schedule
+            seen = Seen()
+            cpu_s = time.process_time()
+            run = project.rebuild(all=True, workers=workers, first=first, observer=seen)
+            cpu_s = time.process_time() - cpu_s
             done = sum(t.outcome in ("built", "unchanged") for t in run.targets)
             print(
-                f"run {number}: {done:,} built in {wall_s:.1f} s, {wall_s / bound_s:.3f} × {name}; "
-                f"driver {1000 * cpu_s / len(load.seconds):.2f} ms CPU a step; {_predicted(schedule, starts, wall_s)}"
+                f"run {number}: {done:,} built in {run.wall_s:.1f} s, {run.wall_s / bounds.largest_s:.3f} × the bound; "
+                f"driver {1000 * cpu_s / len(load.seconds):.2f} ms CPU a step; {_predicted(schedule, seen, run.wall_s)}"
             )
+            if first:
+                own = load.bounds(workers, load.needed(first))
+                ready_s = max(seen.ready_s[n] for n in first) - seen.began_s
+                needs = f"{len(load.needed(first)):,} tasks, bound {own.largest_s:.1f} s"
+                print(f"       {WANTED} wanted first ({needs}) ready after {ready_s:.1f} s, "
+                      f"{ready_s / own.largest_s:.3f} × their bound")  # fmt: skip
+            sys.stdout.flush()
 
 
-def _predicted(schedule: Any, starts: Starts, wall_s: float) -> str:
+def _predicted(schedule: Any, seen: Seen, wall_s: float) -> str:
     if schedule.predicted_s is None:
         return "nothing was known of its times"
     order = [slot.name for slot in schedule.slots]
     share = schedule.predicted_s / wall_s
-    pairs = agreement(order, starts.names)
+    pairs = agreement(order, seen.names)
     return f"predicted {schedule.predicted_s:.1f} s, {share:.3f} of it; starts agree in {pairs:.1%} of pairs"
 
 
@@ -319,12 +354,12 @@ def ordered(options: argparse.Namespace) -> None:
 
 def run_with(runner: TimedRunner, project: builder.Project) -> None:
     """A rebuild of everything on this runner: the library offers none but its own two, so its choice is replaced."""
-    own = building._runner_factory
-    building._runner_factory = lambda *_: lambda: runner
+    own = runners.Runners
+    runners.Runners = lambda *_, **__: lambda: runner
     try:
         project.rebuild(all=True)
     finally:
-        building._runner_factory = own
+        runners.Runners = own
 
 
 def main() -> None:
@@ -332,12 +367,12 @@ def main() -> None:
     parser.add_argument("mode", choices=["simulated", "real", "order"])
     parser.add_argument("--size", type=int, help="tasks: 5200 simulated, 1245 else")
     parser.add_argument("--workers", help="a list where simulated")
-    parser.add_argument("--mean-s", type=float, default=0.15, help="mean seconds of a task where they run")
+    parser.add_argument("--mean-s", type=float, default=0.5, help="mean seconds of a task where they run")
     parser.add_argument("--seed", type=int, default=SEED, help="of times and lanes where they run")
-    parser.add_argument("--seeds", default="7,8,9,10", help="of times and lanes where simulated")
+    parser.add_argument("--seeds", default="0,1,2,3,4,5,6,7,8,9", help="of times and lanes where simulated")
     options = parser.parse_args()
     options.size = options.size or (5200 if options.mode == "simulated" else 1245)
-    options.workers = options.workers or {"simulated": "4,16,64,256,1000", "real": "4", "order": "16"}[options.mode]
+    options.workers = options.workers or {"simulated": "64", "real": "4", "order": "16"}[options.mode]
     cores, load = os.cpu_count(), os.getloadavg()[0]
     print(f"{platform.machine()}, {cores} cores, load {load:.1f}, Python {platform.python_version()}")
     {"simulated": simulated, "real": real, "order": ordered}[options.mode](options)

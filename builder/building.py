@@ -5,32 +5,32 @@ Decides when there is nothing to do (then no run is opened, nothing heavy import
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError, error
-from builder.execute.driver import Driver, Observer
-from builder.execute.events import Several
-from builder.execute.hooks import Hooks, load_hooks
+from builder.execute.events import Noted, Several
 from builder.execute.report import Run
-from builder.execute.runner import Runner
-from builder.plan.plan import Plan, make_plan
+from builder.plan.plan import Plan
 from builder.plan.verdict import State
 from builder.situation import Situation
-from builder.store.commits import Committer
 from builder.store.ledger import Ledger, run_name
 from builder.store.lock import locked
 from builder.store.pause import is_paused
-from builder.store.publish import Publisher, published_targets
+from builder.store.published import is_standing, published_targets
 from builder.store.recall import Recall
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time only where there is something to do: a rebuild of what is fresh is but a look
+    from builder.execute.driver import Driver, Observer
+    from builder.execute.hooks import Hooks
+    from builder.execute.runner import Runner
     from builder.project import Project
+    from builder.store.commits import Committer
+    from builder.store.publish import Publisher
 
 
 class Silent:
@@ -46,6 +46,7 @@ def rebuild(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    cluster: Any = None,
     all: bool = False,
     first: Iterable[str] = (),
     inline: bool = False,
@@ -60,6 +61,7 @@ def rebuild(
     config = project.config
     with locked(config.store):
         ledger = Ledger.open(config.store, create=True)
+        noted = Noted(config.store)
         try:
             situation = project.situation(progress)
             recall = Recall(ledger)
@@ -69,22 +71,40 @@ def rebuild(
             wanted = project.selected(situation, targets)
             if wanted is None:
                 wanted = saved.get("targets")
-            made = make_plan(situation, recall, wanted, is_forced=all or bool(saved.get("all")))
+            made = project.planned(situation, recall, wanted, is_forced=all or bool(saved.get("all")))
             if sources_only:
                 made = _only_sources(made)
             build = _Build(project, situation, recall, made, is_partial=wanted is not None or sources_only)
-            told: Observer = observer or Silent()
+            told: Observer = Several(observer or Silent(), noted)
             if config.hooks:
+                from builder.execute.hooks import Hooks, load_hooks
+
                 build.hooks = Hooks(load_hooks(config.root, config.hooks))
                 told = Several(told, build.hooks)
+
+            @cache
+            def runners() -> Callable[[], Runner]:  # one for the run: it knows when a cluster was lost before
+                from builder.execute.runners import Runners
+
+                return Runners(
+                    config,
+                    workers or project.workers,
+                    config.scheduler if scheduler is None else scheduler,
+                    cluster,
+                    inline,
+                    situation.environment,
+                    lambda name, finding: told.event("health", name, finding=finding),
+                )
+
             return build.run(
                 began,
-                _runner_factory(project, workers, scheduler, inline),
+                lambda: runners()(),
                 told,
                 fail_fast,
-                _first(project, situation, first),
+                needed_first(project, situation, first),
             )
         finally:
+            noted.close()
             ledger.close()
 
 
@@ -116,6 +136,10 @@ class _Build:
         stray = [n for n in self.ledger.published() if n not in self.published]
         if not (self.plan.intakes or self.plan.steps or retired or due or stray or self._lacks_complete()):
             return self._nothing(began)
+        from builder.execute.driver import Driver
+        from builder.store.commits import Committer
+        from builder.store.publish import Publisher
+
         started_at = time.time()
         committer = Committer.take(self.ledger)
         number = committer.begin_run(started_at)
@@ -133,7 +157,7 @@ class _Build:
             committer,
             number,
             self.project.workplace,
-            make_runner,
+            partial(_with_orphans_ended, self.project.config.store, committer, make_runner),
             lanes=self.project.config.lanes,
             publish=publisher.publish,
             observer=observer,
@@ -151,34 +175,32 @@ class _Build:
             with _interruptible(driver):
                 driver.execute()
             # What failed or proved fresh keeps its old output: files of it changed in out/ are mended as well.
-            publisher.publish_all([*due, *(t for s in self.plan.steps for t in graph.steps[s].targets)])
+            done = set(publisher.done)
+            left = (t for s in self.plan.steps for t in graph.steps[s].targets)
+            publisher.publish(*(t for t in (*due, *left) if t not in done))
             publisher.sweep()
+            pace = driver.outlook.measured()
+            if pace is not None:
+                committer.note_pace(pace.startup_s, pace.overhead_s)
         except BuilderError:
             with suppress(BuilderError):  # the store that failed the run may fail this note of it too
                 committer.end_run(number, time.time(), "failed", {}, False)
             raise
+        if self.hooks is not None:
+            self.hooks.finish()
         run = self._report(driver, number, began, tuple(retired), publisher)
         committer.end_run(number, time.time(), run.outcome, run.to_json(), run.is_complete)
         return run
 
     def _due(self) -> list[str]:
         """Fresh targets whose files in ``out/`` are missing or were changed there."""
-        publisher = Publisher(
-            self.project.config.store,
-            self.project.config.out,
-            self.situation.graph,
-            self.published,
-            self.recall,
-            Committer(self.ledger, -1),
-        )
-        return [
-            n
-            for n in self.situation.graph.targets
-            if n in self.published
-            and self.plan.verdict_of(n).state is State.FRESH
-            and n in self.recall.currents
-            and publisher.is_due(n, self.recall.currents[n].digest)
-        ]
+        standing, out = self.ledger.published(), str(self.project.config.out)
+        found = []
+        for name in self.situation.graph.targets:
+            current = self.recall.currents.get(name) if name in self.published else None
+            if current is not None and self.plan.verdict_of(name).state is State.FRESH:
+                found += [] if is_standing(standing.get(name), current.digest, out) else [name]
+        return found
 
     def _lacks_complete(self) -> bool:
         """Whether all is fresh but no run says so yet."""
@@ -189,8 +211,10 @@ class _Build:
     def _nothing(self, began: float) -> Run:
         """The report of a rebuild that had nothing to do."""
         last = self.ledger.rows("SELECT max(id) FROM runs")[0][0] or 0
-        fresh = sum(len(s.targets) for s in self.situation.graph.steps.values())
+        fresh = len(self.situation.graph.maker)
         if self.recall.failures:
+            from builder.store.commits import Committer
+
             with_failure = [s for s in self.recall.failures]
             Committer.take(self.ledger).cleared(with_failure)
         return Run(
@@ -236,12 +260,12 @@ class _Build:
 
 def _only_sources(plan: Plan) -> Plan:
     """A plan that takes sources in and runs no step."""
-    from dataclasses import replace
+    from builder.nouns import replace
 
     return replace(plan, steps=())
 
 
-def _first(project: Project, situation: Situation, first: Iterable[str]) -> frozenset[str]:
+def needed_first(project: Project, situation: Situation, first: Iterable[str]) -> frozenset[str]:
     """Nodes of the graph that the targets wanted first need."""
     names = project.selected(situation, first)
     if not names:
@@ -272,28 +296,26 @@ def _check_plan(saved: Mapping[str, Any], situation: Situation, recall: Recall) 
         )
 
 
-def _runner_factory(project: Project, workers: int | None, scheduler: str | None, inline: bool) -> Callable[[], Runner]:
-    """Makes the runner when the first step has to run."""
+def _with_orphans_ended(store: Path, committer: Committer, make_runner: Callable[[], Runner]) -> Runner:
+    """A runner, made when nothing that an earlier builder started works on this store any more."""
+    from builder.execute.presence import begin_epoch, end_elsewhere
 
-    def make() -> Runner:
-        if inline:
-            from builder.execute.inline import InlineRunner
-
-            return InlineRunner(frozenset(project.config.abilities))
-        from builder.execute.cluster import DaskRunner
-
-        address = project.config.scheduler if scheduler is None else scheduler
-        config = project.config
-        scratch = str(config.store / "scratch")
-        abilities = frozenset(config.abilities)
-        return DaskRunner(workers or project.workers, address or "", scratch, config.memory_bytes, abilities)
-
-    return make
+    begin_epoch(store, committer.epoch)
+    runner = make_runner()
+    try:
+        end_elsewhere(store, committer.epoch, runner.everywhere)
+    except BaseException:
+        runner.close()
+        raise
+    return runner
 
 
 @contextmanager
 def _interruptible(driver: Driver) -> Iterator[None]:
     """Let Ctrl-C drain the run, and a second one end it at once; the ledger is valid either way."""
+    import signal
+    import threading
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return

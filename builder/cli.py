@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import json
-import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -13,10 +11,11 @@ from typing import Any
 
 import click
 
-from builder.errors import BuilderError, InternalError, error
+from builder.commands import FORMAT, open_project, plan, rebuild, run_guarded, save, settle, status
+from builder.errors import error
 from builder.version import VERSION
 
-FORMAT = 1
+_CLICK_ENDS = (click.ClickException, click.exceptions.Exit, click.Abort)
 
 
 class _Group(click.Group):
@@ -42,71 +41,13 @@ def command(name: str, **extra: Any) -> Callable[[Callable[..., Any]], click.Com
         @wraps(function)
         def run(directory: str | None, as_json: bool, **options: Any) -> None:
             ctx = click.get_current_context()
-            _guarded(lambda: function(directory or ctx.obj, **options), as_json)
+            run_guarded(lambda: function(directory or ctx.obj, **options), as_json, passing=_CLICK_ENDS)
 
         run = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(run)
         run = click.option("-C", "directory", metavar="DIR", default=None, help="The project's folder.")(run)
         return cli.command(name, **extra)(run)
 
     return decorate
-
-
-def _guarded(call: Callable[[], tuple[Any, int]], as_json: bool) -> None:
-    """Run a command: print its report, or its error, and leave with the exit code."""
-    try:
-        report, code = call()
-    except BuilderError as caught:
-        _fail(caught, as_json)
-    except (click.ClickException, click.exceptions.Exit, click.Abort):
-        raise
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(0)
-    except Exception as caught:
-        import traceback
-
-        traceback.print_exc()
-        _fail(
-            InternalError(
-                "internal", f"builder failed: {caught!r}", hint="this is a fault of builder; please report it"
-            ),
-            as_json,
-        )
-    else:
-        click.echo(json.dumps(report.to_json(), ensure_ascii=False, default=str) if as_json else str(report))
-        sys.exit(code)
-
-
-def _fail(caught: BuilderError, as_json: bool) -> None:
-    """Say an error and leave; with --json also as a document."""
-    click.echo(caught.render(), err=True)
-    if as_json:
-        click.echo(json.dumps({"format": FORMAT, "error": caught.to_json()}, ensure_ascii=False))
-    sys.exit(caught.exit_code)
-
-
-def _open(directory: str | None) -> Any:
-    from builder.project import open
-
-    return open(directory or ".")
-
-
-def _save(file: str, text: str) -> None:
-    """Write a report to the file that the user named."""
-    from builder.store.disk import write_whole
-
-    try:
-        write_whole(Path(file).absolute(), text.encode("utf-8", "surrogatepass"))
-    except BuilderError as cause:
-        raise error(
-            "config",
-            f"'{file}' cannot be written",
-            place=file,
-            facts=[("reason", cause.message)],
-            hint="name a file in a folder that can be written",
-        ) from cause
 
 
 targets_argument = click.argument("targets", nargs=-1, metavar="[TARGET]...")
@@ -141,30 +82,20 @@ def init_command(directory: str | None, folder: str, example: str | None) -> tup
 @targets_argument
 @click.option("--read", is_flag=True, help="Take changed sources in, so that what is stale is known by content.")
 @click.option("--exit-code", is_flag=True, help="Exit 1 where something is not fresh.")
-def status_command(directory: str | None, targets: tuple[str, ...], read: bool, exit_code: bool) -> tuple[Any, int]:
+def status_command(directory: str | None, targets: tuple[str, ...], **options: bool) -> tuple[Any, int]:
     """What changed, what is stale, why."""
-    from builder.report.progress import hashing
-
-    project = _open(directory)
-    if read:
-        project.read_sources()
-    status = project.status(targets, progress=hashing)
-    return status, int(exit_code and not status.is_fresh)
+    return status(directory, targets, **options)
 
 
 @command("plan")
 @targets_argument
 @click.option("--out", metavar="FILE", help="Save the plan for rebuild --plan.")
 @click.option("--workers", type=click.IntRange(1), help="Predict for this many workers.")
+@click.option("--first", multiple=True, metavar="TARGET", help="Targets wanted before the others.")
 @click.option("--all", "all_", is_flag=True, help="Plan to run everything again.")
-def plan_command(
-    directory: str | None, targets: tuple[str, ...], out: str | None, workers: int | None, all_: bool
-) -> tuple[Any, int]:
+def plan_command(directory: str | None, targets: tuple[str, ...], **options: Any) -> tuple[Any, int]:
     """What a rebuild would do, in order, and why."""
-    report = _open(directory).plan(targets, all=all_, workers=workers)
-    if out:
-        _save(out, json.dumps(report.to_json()))
-    return report, 0
+    return plan(directory, targets, **options)
 
 
 @command("rebuild")
@@ -183,88 +114,9 @@ def plan_command(
 @click.option("--dry-run", is_flag=True, help="Show the plan; do nothing.")
 def rebuild_command(directory: str | None, targets: tuple[str, ...], **options: Any) -> tuple[Any, int]:
     """Bring targets up to date."""
-    from builder.report.progress import hashing, observer
-
-    project = _open(directory)
-    if options["changed"] and options["all_"]:
+    if options.pop("changed") and options["all_"]:
         raise click.UsageError("--changed and --all exclude each other")
-    if options["dry_run"]:
-        return project.plan(targets, all=options["all_"], workers=options["workers"]), 0
-    watch: Any = _Lazy(observer)
-    if options["json_lines"]:
-        from builder.execute.events import JsonLines
-
-        watch = JsonLines(sys.stdout)
-    try:
-        run = project.rebuild(
-            targets,
-            workers=options["workers"],
-            scheduler=options["scheduler"],
-            all=options["all_"],
-            first=options["first"],
-            inline=options["inline"],
-            plan=_saved_plan(options["plan_file"]),
-            fail_fast=options["fail_fast"],
-            observer=watch,
-            progress=hashing,
-        )
-    finally:
-        watch.close()
-    code = {"failed": 1, "interrupted": 130}.get(run.outcome, 0)
-    return (_LastLine(run) if options["json_lines"] else run), code
-
-
-class _LastLine:
-    """A run's report as one line among its events."""
-
-    def __init__(self, run: Any) -> None:
-        self.run = run
-
-    def to_json(self) -> dict[str, Any]:
-        """The report's document, named as the last event."""
-        return {"event": "report", **self.run.to_json()}
-
-    def __str__(self) -> str:
-        return json.dumps(self.to_json(), ensure_ascii=False, default=str)
-
-
-class _Lazy:
-    """An observer made when the first attempt starts, so that a rebuild with nothing to run imports nothing for it."""
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.make = make
-        self.made: Any = None
-        self.totals: dict[str, Any] | None = None
-
-    def event(self, kind: str, name: str, **facts: Any) -> None:
-        if kind == "total":
-            self.totals = facts
-        elif self.made is None and kind == "queued":
-            self.made = self.make()
-            self.made.event("total", "", **(self.totals or {"steps": 0, "intakes": 0}))
-        if self.made is not None:
-            self.made.event(kind, name, **facts)
-
-    def close(self) -> None:
-        if self.made is not None:
-            self.made.close()
-
-
-def _saved_plan(file: str | None) -> Any:
-    """A saved plan's document."""
-    if file is None:
-        return None
-    try:
-        value = json.loads(Path(file).read_bytes())
-    except (OSError, ValueError) as cause:
-        raise error(
-            "config",
-            f"the plan '{file}' cannot be read",
-            place=file,
-            facts=[("reason", str(cause))],
-            hint="make it with builder plan --out FILE",
-        ) from cause
-    return (value if isinstance(value, dict) else {}) | {"file": file}
+    return rebuild(directory, targets, **options)
 
 
 @command("pause")
@@ -272,7 +124,7 @@ def pause_command(directory: str | None) -> tuple[Any, int]:
     """Keep any builder of this project from starting steps; what runs may end."""
     from builder.store.pause import pause
 
-    was_running = pause(_open(directory).config.store)
+    was_running = pause(open_project(directory).config.store)
     return _Said("paused; builder resume goes on" if was_running else "paused already", paused=True), 0
 
 
@@ -281,7 +133,7 @@ def resume_command(directory: str | None) -> tuple[Any, int]:
     """End a pause: a builder that waits goes on, or the next rebuild does."""
     from builder.store.pause import resume
 
-    was_paused = resume(_open(directory).config.store)
+    was_paused = resume(open_project(directory).config.store)
     return _Said("resumed" if was_paused else "not paused", paused=False), 0
 
 
@@ -289,7 +141,7 @@ def resume_command(directory: str | None) -> tuple[Any, int]:
 @click.argument("target")
 def explain_command(directory: str | None, target: str) -> tuple[Any, int]:
     """Why a target is stale or fresh, values before and after, what waits for what."""
-    return _open(directory).explain(target), 0
+    return open_project(directory).explain(target), 0
 
 
 @command("graph")
@@ -304,10 +156,10 @@ def graph_command(directory: str | None, targets: tuple[str, ...], format_: str,
 
     if format_ in ("svg", "html"):
         raise not_available(f"graph --format {format_}")
-    report = _open(directory).graph(targets)
+    report = open_project(directory).graph(targets)
     text = json.dumps(report.to_json(), ensure_ascii=False) if format_ == "json" else report.to_dot()
     if out:
-        _save(out, text + "\n")
+        save(out, text + "\n")
         text = f"wrote {out}"
     said = _Said(text)
     said.to_json = report.to_json  # type: ignore[method-assign]
@@ -318,7 +170,7 @@ def graph_command(directory: str | None, targets: tuple[str, ...], format_: str,
 @click.argument("target")
 def show_command(directory: str | None, target: str) -> tuple[Any, int]:
     """Schema, rows, size, first rows, and when, how and from what it was made."""
-    return _open(directory).show(target), 0
+    return open_project(directory).show(target), 0
 
 
 @command("diff")
@@ -328,14 +180,14 @@ def diff_command(directory: str | None, target: str, runs: tuple[str, ...]) -> t
     """Rows added, removed and changed between two versions."""
     if len(runs) > 2:
         raise click.UsageError("diff takes at most two runs")
-    return _open(directory).diff(target, *runs), 0
+    return open_project(directory).diff(target, *runs), 0
 
 
 @command("log")
 @click.argument("target")
 def log_command(directory: str | None, target: str) -> tuple[Any, int]:
     """What the last attempt at a target printed."""
-    text = _open(directory).log(target)
+    text = open_project(directory).log(target)
     return _Said(text.rstrip("\n"), name=target, log=text), 0
 
 
@@ -343,29 +195,22 @@ def log_command(directory: str | None, target: str) -> tuple[Any, int]:
 @click.argument("target", required=False)
 def history_command(directory: str | None, target: str | None) -> tuple[Any, int]:
     """All runs, or those that touched a target."""
-    return _open(directory).history(target), 0
+    return open_project(directory).history(target), 0
 
 
 @command("lanes")
 def lanes_command(directory: str | None) -> tuple[Any, int]:
-    """The lanes, their capacities, and what runs in them."""
-    from builder.sizes import count_text
+    """The lanes, their capacities, who takes them, and what runs in them now."""
+    from builder.report.lanes import lanes_of
 
-    project = _open(directory)
-    steps = project.situation().graph.steps.values()
-    rows = [
-        {"name": lane, "capacity": capacity, "targets": [t for s in steps if lane in dict(s.lanes) for t in s.targets]}
-        for lane, capacity in project.config.lanes.items()
-    ]
-    text = "\n".join(f"{r['name']}  capacity {r['capacity']}  {count_text(len(r['targets']), 'target')}" for r in rows)
-    return _Said(text or "no lanes; [lanes] in builder.toml declares them", lanes=rows), 0
+    return lanes_of(open_project(directory)), 0
 
 
 @command("accept")
 @click.argument("source")
 def accept_command(directory: str | None, source: str) -> tuple[Any, int]:
     """Take a source's present columns and dtypes as its schema."""
-    return _open(directory).accept(source), 0
+    return open_project(directory).accept(source), 0
 
 
 @command("verify")
@@ -374,7 +219,7 @@ def accept_command(directory: str | None, source: str) -> tuple[Any, int]:
 @click.option("--inline", is_flag=True, help="Run in this process, without Dask.")
 def verify_command(directory: str | None, targets: tuple[str, ...], **options: Any) -> tuple[Any, int]:
     """Rebuild from nothing beside the store, compare digests."""
-    found = _open(directory).verify(targets, **options)
+    found = open_project(directory).verify(targets, **options)
     return found, int(not found.is_equal)
 
 
@@ -383,7 +228,7 @@ def verify_command(directory: str | None, targets: tuple[str, ...], **options: A
 @click.option("--dry-run", is_flag=True, help="Show what would go; remove nothing.")
 def gc_command(directory: str | None, keep: int, dry_run: bool) -> tuple[Any, int]:
     """Remove from the store what no kept version needs."""
-    return _open(directory).gc(keep, dry_run), 0
+    return open_project(directory).gc(keep, dry_run), 0
 
 
 @command("fsck")
@@ -391,15 +236,14 @@ def gc_command(directory: str | None, keep: int, dry_run: bool) -> tuple[Any, in
 @click.option("--inline", is_flag=True, help="Rebuild in this process, without Dask.")
 def fsck_command(directory: str | None, repair: bool, inline: bool) -> tuple[Any, int]:
     """Check the store."""
-    found = _open(directory).fsck(repair, inline=inline)
+    found = open_project(directory).fsck(repair, inline=inline)
     return found, int(bool(found.problems) and not found.is_sound)
 
 
 def main() -> None:
     """Run the command line."""
     args = sys.argv[1:]
-    # A look at a graph makes many objects that all stay: collecting them over and over was a tenth of its time.
-    gc.set_threshold(100_000, 20, 20)
+    settle()
     try:
         cli.main(args, standalone_mode=False, prog_name="builder")
     except click.ClickException as caught:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError, error
 from builder.names import check_name
+from builder.nouns import dataclass, field
 from builder.sizes import parse_bytes
 
 ENVIRONMENT = ("python", "pandas", "geopandas", "shapely", "pyarrow")
 PUBLISH_WORDS = ("leaves", "all")
 _KEYS = ("name", "recipes", "store", "out", "publish", "environment", "depends", "lanes", "sets", "cluster", "hooks")
-_CLUSTER_KEYS = ("workers", "scheduler", "memory", "abilities")
+_CLUSTER_KEYS = ("workers", "scheduler", "memory", "abilities", "ca", "cert", "key", "wait", "factory")
 _HOOK_KEYS = ("before", "after")
 
 
@@ -29,6 +29,8 @@ class Config:
 
     ``publish`` is ``"leaves"``, ``"all"`` or the targets named. ``workers`` None means one per CPU, ``scheduler``
     ``""`` the embedded cluster; ``memory_bytes`` (0: the machine's, shared) and ``abilities`` are each worker's.
+    ``ca``, ``cert`` and ``key`` are the files for ``tls://`` schedulers, absolute; ``wait_s`` is how long a first
+    worker or a scheduler that went away is waited for; ``factory`` (``file.py:function``) makes a Dask cluster object.
     ``hooks`` names callables, by ``before`` and ``after``. ``file`` is the file that was read, relative to the project,
     None for a bare folder.
     """
@@ -47,6 +49,11 @@ class Config:
     scheduler: str = ""
     memory_bytes: int = 0
     abilities: tuple[str, ...] = ()
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    wait_s: float = 60.0
+    factory: str = ""
     hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     file: str | None = None
 
@@ -135,6 +142,11 @@ def read_config(root: Path) -> Config:
         scheduler=cluster.scheduler(),
         memory_bytes=cluster.size("memory"),
         abilities=cluster.texts("abilities", ()),
+        ca=cluster.path_of("ca", root),
+        cert=cluster.path_of("cert", root),
+        key=cluster.path_of("key", root),
+        wait_s=cluster.seconds("wait", 60.0),
+        factory=cluster.factory(),
         hooks={when: hooks.texts(when, ()) for when in _HOOK_KEYS if hooks.holds(when)},
         file=file,
     )
@@ -224,6 +236,29 @@ class _Table:
             return parse_bytes(self.value[key], key)
         except BuilderError as cause:
             raise self.wrong(key, f"'{key}' is {_shown(self.value[key])}", cause.hint or "") from cause
+
+    def path_of(self, key: str, root: Path) -> Path | None:
+        """An absolute path, a relative one taken from the project, not looked at yet; None where nothing is said."""
+        return (root / Path(self.line_text(key, "")).expanduser()) if self.holds(key) else None
+
+    def seconds(self, key: str, default: float) -> float:
+        value = self.value.get(key, default)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
+            return float(value)
+        raise self.wrong(key, f"'{key}' is {_shown(value)}", "write a number of seconds")
+
+    def factory(self) -> str:
+        """``file.py:function``, or ``""``; a cluster is found by its address or made, not both."""
+        if not self.holds("factory"):
+            return ""
+        text = self.line_text("factory", "")
+        if not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", text) or ".." in Path(text).parts or text.startswith("/"):
+            raise self.wrong(
+                "factory", f"'factory' is {_shown(text)}", 'write "file.py:function", with a file of the project'
+            )
+        if self.value.get("scheduler"):
+            raise self.wrong("factory", "'factory' and 'scheduler' exclude each other", "keep one of them")
+        return text
 
     def folder(self, key: str, default: str, root: Path) -> Path:
         """An absolute path; a relative one stays inside the project."""

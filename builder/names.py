@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 from urllib.parse import quote, unquote
 
 from builder.digests import Scalar, digest_of
 from builder.errors import BuilderError, error
+from builder.nouns import dataclass
 
 Params = tuple[tuple[str, Scalar], ...]
 

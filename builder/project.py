@@ -6,7 +6,9 @@ Decides nothing itself: it joins sensing, planning, execution and reports.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,19 +17,27 @@ from builder.config import Config, find_project, read_config
 from builder.digests import Hasher
 from builder.errors import error
 from builder.graph.select import select
-from builder.plan.plan import Plan, make_plan
+from builder.nouns import replace
+from builder.plan.last import LastLook, stamp_of
+from builder.plan.plan import Plan, look_of, make_plan
+from builder.plan.verdict import State
 from builder.report.status import status_of
 from builder.report.values import Explanation, PlanReport, Status
+from builder.sense.cache import read_json, write_json
 from builder.sense.sense import Sensor
 from builder.situation import Situation
 from builder.store.ledger import Ledger
-from builder.store.publish import published_targets
+from builder.store.published import published_targets
 from builder.store.recall import Recall
 
 if TYPE_CHECKING:
     from builder.compile.schedule import Schedule
     from builder.execute.report import Run
     from builder.execute.work import Workplace
+
+
+LOOK_FILE = "look.json"
+"""Where a store keeps what the last look found."""
 
 
 class Project:
@@ -67,12 +77,29 @@ class Project:
         wanted = [targets] if isinstance(targets, str) else list(targets or ())
         return select(situation.graph, wanted, self.config.sets) if wanted else None
 
+    def planned(
+        self,
+        situation: Situation,
+        recall: Recall,
+        wanted: Iterable[str] | None = None,
+        *,
+        is_forced: bool = False,
+    ) -> Plan:
+        """The plan that brings the wanted targets (None: all) up to date; what an earlier look found still counts."""
+        stamp = stamp_of(situation, recall.text)
+        path = self.config.store / LOOK_FILE
+        last = None if stamp is None or is_forced else LastLook.from_json(read_json(path), stamp)
+        plan = make_plan(situation, recall, wanted, is_forced=is_forced, last=last)
+        if last is None and stamp is not None and not is_forced and path.parent.is_dir():
+            write_json(path, look_of(plan, stamp).to_json())
+        return plan
+
     def status(self, targets: Iterable[str] | None = None, progress: Any = None) -> Status:
         """How sources and targets stand, and why."""
         sensor = Sensor(self.config, progress)
         situation = sensor.situation()
         recall = Recall(self.ledger())
-        plan = make_plan(situation, recall)
+        plan = self.planned(situation, recall)
         wanted = self.selected(situation, targets)
         names = published_targets(situation.graph, self.config.publish, self._publish_list(situation))
         status = status_of(
@@ -101,14 +128,16 @@ class Project:
         if config.file is None:
             return  # whose project a bare folder is depends on the folders above it
         own = [config.root / "builder.toml", config.root / "pyproject.toml", config.store / FILE]
-        own += [config.store / f"{FILE}-wal", *(config.out / path for path in published)]
+        own += [config.store / f"{FILE}-wal"]
         own += [Path(folder) for folder, _, _ in os.walk(config.recipes)]
         summary = (
             config.name,
             count_text(len(status.targets), "target"),
             count_text(len(status.sources), "source"),
         )
-        write_seal(config.root, summary, sensor.tokens(), sensor.looked, own=map(str, own))
+        out = str(config.out)
+        paths = [*map(str, own), *(os.path.join(out, path) for path in published)]
+        write_seal(config.root, summary, sensor.tokens(), sensor.looked, own=paths)
 
     def _publish_list(self, situation: Situation) -> list[str]:
         """The targets that the project's own list publishes."""
@@ -121,27 +150,50 @@ class Project:
         return [n for n in recall.currents if n not in graph.maker and n not in graph.sources]
 
     def plan(
-        self, targets: Iterable[str] | None = None, *, all: bool = False, workers: int | None = None
+        self,
+        targets: Iterable[str] | None = None,
+        *,
+        all: bool = False,
+        workers: int | None = None,
+        first: Iterable[str] = (),
     ) -> PlanReport:
-        """What a rebuild would do, in order."""
+        """What a rebuild would do, in order; with `first`, these targets before the others."""
         situation = self.situation()
         recall = Recall(self.ledger())
         wanted = self.selected(situation, targets)
-        plan = make_plan(situation, recall, wanted, is_forced=all)
-        schedule = self.schedule(plan, recall, workers)
+        plan = self.planned(situation, recall, wanted, is_forced=all)
+        schedule = self.schedule(plan, recall, workers, first)
         names = None if wanted is None else tuple(wanted)
-        report = PlanReport(plan, schedule, situation_token(situation, recall), names)
+        published = published_targets(situation.graph, self.config.publish, self._publish_list(situation))
+        early = tuple(self.selected(situation, first) or ())
+        report = PlanReport(plan, schedule, situation_token(situation, recall), names, frozenset(published), early)
         recall.ledger.close()
         return report
 
-    def schedule(self, plan: Plan, recall: Recall, workers: int | None = None) -> Schedule:
+    def schedule(self, plan: Plan, recall: Recall, workers: int | None = None, first: Iterable[str] = ()) -> Schedule:
         """The schedule of a plan on this many workers (None: the project's own number)."""
+        from builder.compile.amounts import forecasts
+        from builder.compile.predict import Pace
         from builder.compile.schedule import make_schedule
 
-        return make_schedule(plan, recall.ledger.history_s(), self.config.lanes, workers or self.workers)
+        found = forecasts(plan, recall.ledger, recall.currents)
+        needed = self._needed(plan.situation, first)
+        pace = Pace(*recall.ledger.pace())
+        return make_schedule(plan, found, self.config.lanes, workers or self.workers, needed, pace=pace)
+
+    def _needed(self, situation: Situation, first: Iterable[str]) -> frozenset[str]:
+        """What the targets wanted first need."""
+        if not first:
+            return frozenset()
+        from builder.building import needed_first
+
+        return needed_first(self, situation, first)
 
     def explain(self, target: str) -> Explanation:
-        """Why a target is stale or fresh, with the values before and after, and what it waits for."""
+        """Why a target is stale or fresh, with the values before and after, and what it waits for.
+
+        Of several, as the members of a family are, the first that is not fresh, or else the first.
+        """
         from builder.report.explain import explain
 
         situation = self.situation()
@@ -151,9 +203,11 @@ class Project:
             what = "a source" if target in situation.graph.sources else "no target"
             hint = f"builder status tells how it stands; builder status {target}+ what reads it"
             raise error("unknown-target", f"'{target}' is {what}", place=target, hint=hint)
-        found = explain(make_plan(situation, recall), recall, names[0])
+        plan = self.planned(situation, recall)
+        stale = [n for n in names if plan.verdict_of(n).state is not State.FRESH]
+        found = explain(plan, recall, (stale or names)[0])
         recall.ledger.close()
-        return found
+        return replace(found, members=len(names), members_stale=len(stale)) if len(names) > 1 else found
 
     def graph(self, targets: Iterable[str] | None = None) -> Any:
         """The graph with the state of each target; shows itself in notebooks, `dot` and `json` as text."""
@@ -161,7 +215,7 @@ class Project:
 
         situation = self.situation()
         recall = Recall(self.ledger())
-        plan = make_plan(situation, recall)
+        plan = self.planned(situation, recall)
         return GraphReport(plan, self.selected(situation, targets))
 
     # -- doing -----------------------------------------------------------------------------------------------------
@@ -173,6 +227,8 @@ class Project:
         ----------
         workers, scheduler
             Workers of the embedded cluster, or the address of a standing one.
+        cluster
+            A Dask cluster object to run on, which grows by its ``scale`` to at most `workers`.
         all
             Run everything again.
         first
@@ -184,10 +240,14 @@ class Project:
         fail_fast
             Start nothing more after a failure.
         observer
-            Hears of progress.
+            Hears of every event (`builder.execute.events`); in a notebook by default, plain lines under the cell.
         """
         from builder.building import rebuild
+        from builder.report.progress import Lines, WhenQueued, in_notebook
 
+        if options.get("observer") is None and in_notebook():
+            with closing(WhenQueued(lambda: Lines(sys.stdout))) as lines:
+                return rebuild(self, targets, **{**options, "observer": lines})
         return rebuild(self, targets, **options)
 
     def read_sources(self, **options: Any) -> Run:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 from builder.errors import BuilderError, error
 from builder.names import file_segments, names_meant, parse_reference, path_segment
 from builder.sizes import bytes_text, count_text, seconds_text
+from builder.store.disk import write_whole
 from builder.store.ledger import Ledger, run_name, run_number
 from builder.store.manifest import Manifest
+from builder.store.parts import content_of
 
 if TYPE_CHECKING:
     from builder.project import Project
@@ -67,7 +69,9 @@ def _linked(project: Project, manifest: Manifest) -> dict[str, Path]:
     for part in manifest.parts:
         path = folder.joinpath(*file_segments(part.name))
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
+        if part.content is not None:
+            write_whole(path, content_of(part), is_durable=False)
+        elif not path.exists():
             path.unlink(missing_ok=True)
             path.symlink_to(project.config.store / part.path)
         found[part.name] = path
@@ -173,6 +177,7 @@ class Shown:
     wall_s: float
     inputs: dict[str, str]
     head: Any = None
+    members: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder show --json`` prints."""
@@ -191,6 +196,7 @@ class Shown:
             "built_at": self.built_at,
             "wall_s": self.wall_s,
             "inputs": self.inputs,
+            "members": list(self.members),
         }
 
     def __repr__(self) -> str:
@@ -199,7 +205,8 @@ class Shown:
     def __str__(self) -> str:
         value = self.to_json()
         size = bytes_text(value["bytes"])
-        lines = [
+        lines = [f"{count_text(len(self.members), 'target')} meant; this is the first"] if self.members else []
+        lines += [
             f"{self.name} · {value['kind']}"
             + (f" · {count_text(value['rows'], 'row')}" if value["columns"] else "")
             + f" · {size} · {self.via} in {seconds_text(self.wall_s)} · {self.run} · {self.built_at}"
@@ -219,9 +226,9 @@ class Shown:
 
 
 def show(project: Project, target: str) -> Shown:
-    """What is known of the present version of a target or source."""
+    """What is known of the present version of a target or source; of several, of the first."""
     ledger = project.ledger()
-    (name,) = _names(ledger, target, None)[:1]
+    name, *others = _names(ledger, target, None)
     current = ledger.current(name)
     assert current is not None
     manifest = ledger.manifest(current.manifest_id)
@@ -239,6 +246,7 @@ def show(project: Project, target: str) -> Shown:
         cost.wall_s if cost else 0.0,
         inputs,
         _head(project, name, manifest),
+        (name, *others) if others else (),
     )
 
 
@@ -420,8 +428,8 @@ def history(project: Project, target: str | None) -> History:
                 "run": run_name(r.id),
                 "started_at": datetime.fromtimestamp(r.started_at, UTC).isoformat(timespec="seconds"),
                 "outcome": r.outcome,
-                "wall_s": r.report.get("wall_s"),
-                "totals": r.report.get("totals", {}),
+                "wall_s": r.wall_s,
+                "totals": r.totals,
                 "complete": r.is_complete,
             }
             for r in runs

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.digests import Digest
 from builder.errors import BuilderError
+from builder.nouns import dataclass, field
 
 if TYPE_CHECKING:
     from builder.graph.declare import SourceDecl
@@ -37,7 +37,10 @@ class Sensed:
 
 @dataclass(frozen=True)
 class Situation:
-    """Everything that staleness depends on, pinned for one run."""
+    """Everything that staleness depends on, pinned for one run.
+
+    ``graph_digest`` is that of the file which the graph was kept in; empty where it was made anew.
+    """
 
     graph: Graph
     declarations: Mapping[str, SourceDecl]
@@ -48,6 +51,7 @@ class Situation:
     bundle: Digest
     sensed_s: float = 0.0
     project_environment: tuple[str, ...] = field(default=())
+    graph_digest: str = ""
     recipe_fields: dict[str, list[tuple[str, str, str]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from builder.digests import Digest
+from builder.nouns import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,7 +179,9 @@ class Removed:
         from builder.sizes import bytes_text, count_text
 
         verb = "would remove" if self.is_dry else "removed"
-        return f"{verb} {count_text(len(self.paths), 'file')}, {bytes_text(self.bytes)}"
+        inside = sum(p.startswith("inline/") for p in self.paths)
+        small = f" and {count_text(inside, 'small output')}" if inside else ""
+        return f"{verb} {count_text(len(self.paths) - inside, 'file')}{small}, {bytes_text(self.bytes)}"
 
 
 def gc(project: Project, keep: int, dry_run: bool) -> Removed:

@@ -104,6 +104,12 @@ class Site:
 
 
 @pytest.fixture
+def in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every output of this process gets a file of its own, however small."""
+    monkeypatch.setattr("builder.execute.attempt.INLINE_BYTES", None)
+
+
+@pytest.fixture
 def site(tmp_path: Path) -> Site:
     """An empty project."""
     return Site(tmp_path / "site")

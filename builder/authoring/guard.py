@@ -12,6 +12,7 @@ import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pyd", ".dylib")
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
 _GLOBS = frozenset({"glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob"})
 _SYSTEM_FOLDERS = ("/proc/", "/sys/", "/dev/")
+_SHARED_MEMORY = "/dev/shm/"  # plain files, and sometimes whole projects
 
 
 def is_below(path: str, folder: str) -> bool:
@@ -92,7 +94,7 @@ class Watch:
                 self.patterns.add(os.path.join(os.getcwd(), *(os.fsdecode(p) for p in parts)))
             return
         path = _path_of(event, args)
-        if path is None or path.startswith(_SYSTEM_FOLDERS):
+        if path is None or (path.startswith(_SYSTEM_FOLDERS) and not path.startswith(_SHARED_MEMORY)):
             return
         if frame.f_code.co_filename.startswith(_IMPORTING):
             self._see_import(event, path)
@@ -281,13 +283,29 @@ def guarding(
         ``undeclared-read``, from the call that reads, and kept in ``violations``.
     """
     guard = Guard(
-        Territory(project, recipes_py),
+        _territory(os.fspath(project), frozenset(recipes_py)),
         frozenset(_spellings(allowed_files)),
-        tuple(os.path.realpath(f) for f in allowed_folders),
+        tuple(map(_real_folder, allowed_folders)),
         threading.get_ident(),
     )
     with _observing(guard):
         yield guard
+
+
+@lru_cache(maxsize=4)
+def _territory(project: str, recipes_py: frozenset[str]) -> Territory:
+    """The territory of a project, found once for all the steps that this process runs."""
+    return Territory(project, recipes_py)
+
+
+def _real_folder(folder: str) -> str:
+    """A folder's real path; where its parent really lies is found once."""
+    parent, name = os.path.split(os.path.abspath(folder))
+    path = os.path.join(_real_parent(parent), name)
+    return os.path.realpath(path) if os.path.islink(path) else path
+
+
+_real_parent = lru_cache(maxsize=16)(os.path.realpath)
 
 
 def _spellings(paths: Collection[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from builder.authoring import modules
 from builder.authoring.bundle import Bundle, read_bundle
 from builder.authoring.guard import Territory, Watch, watching
+from builder.authoring.outside import forget_outside
 from builder.authoring.registry import Declaration, collecting
 from builder.errors import BuilderError, error
 
@@ -79,6 +80,7 @@ def load(bundle: Bundle, folder: Path, project: Path, before: Callable[[], None]
     folder, project = Path(os.path.realpath(folder)), Path(os.path.realpath(project))
     with _loading:
         package = modules.install(bundle, folder, project)
+        forget_outside(project)
         names = _top_level(package)
         if before is not None:
             before()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from builder.errors import error
 from builder.graph.declare import Place, RecipeDecl, SourceDecl
 from builder.graph.graph import Graph, RecipeNode
 from builder.names import Params, parse_reference, value_json, value_text
+from builder.nouns import dataclass
 from builder.version import VERSION
 
 CACHE_FORMAT = 2
@@ -199,7 +199,7 @@ def _members_json(members: Members) -> dict[str, Any]:
 
 
 def _source_to_json(source: SourceDecl) -> dict[str, Any]:
-    value = {f.name: getattr(source, f.name) for f in fields(source)}
+    value: dict[str, Any] = {name: getattr(source, name) for name in SourceDecl.__match_args__}
     return {**value, "place": [source.place.file, source.place.line]}
 
 

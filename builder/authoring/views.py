@@ -16,6 +16,7 @@ from builder.authoring.canonical import children
 from builder.authoring.definitions import unwrapped
 from builder.authoring.guard import Territory, suspended
 from builder.authoring.load import Loaded
+from builder.authoring.outside import text_of
 from builder.authoring.scopes import Import, has_star_import, module_imports, module_names
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
@@ -147,6 +148,9 @@ class Views:
         path = getattr(module, "__file__", None)
         if module is None or not isinstance(path, str) or not self._territory.is_code(path):
             return None
+        source = text_of(module)
+        if source is not None:
+            return View(name, name, module, ast.parse(source))
         try:
             with suspended(), tokenize.open(path) as stream:
                 return View(name, name, module, ast.parse(stream.read()))

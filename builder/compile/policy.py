@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
+from typing import NamedTuple
+
+from builder.nouns import dataclass
 
 PACKED_S = 0.05
 PACK_S = 0.5
@@ -50,6 +52,16 @@ class Start:
     places: tuple[str, ...]
 
 
+class Able(NamedTuple):
+    """How many places have a job's abilities, and how many of these its memory as well."""
+
+    able: int
+    fitting: int
+
+    def __bool__(self) -> bool:
+        return self.able > 0
+
+
 Rank = tuple[float, ...]
 Kind = tuple[int, int, frozenset[str]]
 Demand = tuple[tuple[tuple[str, int], ...], int, int, frozenset[str], bool]
@@ -65,6 +77,16 @@ def first_in_first_out(job: Job) -> Rank:
     return ()
 
 
+def _demand(job: Job) -> Demand:
+    """What a job needs to start; jobs that need the same wait in one queue."""
+    return (job.lanes, job.slots, job.memory_bytes, job.needs, job.is_alone)
+
+
+def _may_join(first: Job, job: Job) -> bool:
+    """Whether a job may travel in a pack: it is tiny, and makes none wait that are wanted before it."""
+    return job.predicted_s < PACKED_S and job.is_first == first.is_first
+
+
 class Policy:
     """Ready jobs, free room in lanes, idle places; and the rule that joins them."""
 
@@ -75,6 +97,8 @@ class Policy:
         self.idle: dict[Kind, dict[str, None]] = {}
         self.started: dict[str, tuple[Job, tuple[str, ...]]] = {}
         self._ready: dict[Demand, list[tuple[Rank, int, Job]]] = {}
+        self._kinds: dict[str, Kind] = {}
+        self._counts: dict[tuple[frozenset[str], int], Able] = {}
         self._offers = 0
 
     # -- places ----------------------------------------------------------------------------------------------------
@@ -82,11 +106,13 @@ class Policy:
     def join(self, place: Place) -> None:
         """A worker came: it is idle."""
         self.places[place.name] = place
+        self._counts.clear()
+        self._kinds[place.name] = (len(place.abilities), place.memory_bytes, place.abilities)
         self._rest(place)
 
     def _rest(self, place: Place) -> None:
         """Put a place among the idle ones of its kind; kinds stay in order, the least able first."""
-        kind = (len(place.abilities), place.memory_bytes, place.abilities)
+        kind = self._kinds[place.name]
         if kind not in self.idle:
             kinds = {**self.idle, kind: {}}
             self.idle = dict(sorted(kinds.items(), key=lambda item: (item[0][0], item[0][1], sorted(item[0][2]))))
@@ -100,6 +126,7 @@ class Policy:
     def leave(self, name: str) -> None:
         """A worker went; what it ran ends by `end`."""
         self.places.pop(name, None)
+        self._counts.clear()
         for names in self.idle.values():
             names.pop(name, None)
 
@@ -111,9 +138,8 @@ class Policy:
 
     def offer(self, job: Job) -> None:
         """A job is ready."""
-        demand = (job.lanes, job.slots, job.memory_bytes, job.needs, job.is_alone)
         self._offers += 1
-        heapq.heappush(self._ready.setdefault(demand, []), (self.rank(job), self._offers, job))
+        heapq.heappush(self._ready.setdefault(_demand(job), []), (self.rank(job), self._offers, job))
 
     def withdraw(self) -> list[Job]:
         """Every job that is ready and has not started; none is any more."""
@@ -132,52 +158,78 @@ class Policy:
 
     def choose(self) -> Start | None:
         """What starts now; None where nothing can. Room and places are taken until `end`."""
+        if not any(self.idle.values()):
+            return None
         held: set[str] = set()
-        for _, _, demand in sorted((heap[0][0], heap[0][1], demand) for demand, heap in self._ready.items()):
-            job = self._ready[demand][0][2]
-            lacking = {lane for lane, count in job.lanes if self.room.get(lane, 0) < count}
-            if lacking or any(lane in held for lane, _ in job.lanes):
-                held |= lacking
-                continue
-            places = self._places_for(job)
+        for heap in sorted(self._ready.values()):  # by their best jobs: no two have the same rank and offer
+            job = heap[0][2]
+            able = self._able(job)
+            if not able:
+                continue  # nobody who is there can run it: it waits for one who can, and holds nobody up
+            if job.lanes:
+                lacking = {lane for lane, count in job.lanes if self.room.get(lane, 0) < count}
+                if lacking or any(lane in held for lane, _ in job.lanes):
+                    held |= lacking
+                    continue
+            wants_whole = job.is_alone or able.fitting == 0
+            places = self._whole(job) if wants_whole else self._some(job, min(job.slots, able.fitting))
             if places is not None:
-                return self._start(demand, places)
-            if job.slots > 1 or job.is_alone:
+                return self._start(heap, places)
+            if wants_whole or job.slots > 1:
                 return None  # it collects idle places: nothing smaller may take them
         return None
 
-    def _places_for(self, job: Job) -> tuple[str, ...] | None:
-        """Idle places for a job, the least able that will do; None where there are too few."""
-        most = max((memory for _, memory, _ in self.idle), default=0)
-        if job.is_alone or job.memory_bytes > most > 0:  # more than any place has: alone on the whole machine
-            whole = tuple(n for kind in reversed(self.idle) for n in self.idle[kind])
-            return whole if whole and len(whole) == len(self.places) else None
-        wanted = min(job.slots, max(1, len(self.places)))
+    def _able(self, job: Job) -> Able:
+        """How many places could run a job: all that have its abilities, and of these those with the memory for it."""
+        key = (job.needs, job.memory_bytes)
+        found = self._counts.get(key)
+        if found is None:
+            able = [p for p in self.places.values() if job.needs <= p.abilities]
+            fitting = sum(not p.memory_bytes or p.memory_bytes >= job.memory_bytes for p in able)
+            found = self._counts[key] = Able(len(able), fitting)
+        return found
+
+    def _whole(self, job: Job) -> tuple[str, ...] | None:
+        """All places, where all are idle, the ablest for the job first; None where some are not.
+
+        That is for a job that is to run alone, or needs more memory than any place has that could run it.
+        """
+        if self.idle_count < len(self.places):
+            return None
+        able = sorted(
+            self.places.values(),
+            key=lambda p: (job.needs <= p.abilities, p.memory_bytes == 0, p.memory_bytes),
+            reverse=True,
+        )
+        return tuple(p.name for p in able)
+
+    def _some(self, job: Job, wanted: int) -> tuple[str, ...] | None:
+        """So many idle places that fit a job, the least able that will do; None where there are too few."""
         found: list[str] = []
         for (_, memory, abilities), names in self.idle.items():
             if job.needs <= abilities and (not memory or memory >= job.memory_bytes):
                 found += islice(names, wanted - len(found))
-        return tuple(found) if len(found) == wanted else None
+                if len(found) == wanted:
+                    return tuple(found)
+        return None
 
-    def _start(self, demand: Demand, places: tuple[str, ...]) -> Start:
+    def _start(self, heap: list[tuple[Rank, int, Job]], places: tuple[str, ...]) -> Start:
         """Take what the best job of a demand needs, and pack tiny jobs of the same demand with it."""
-        heap = self._ready[demand]
         jobs = [heapq.heappop(heap)[2]]
         if jobs[0].predicted_s < PACKED_S and not jobs[0].lanes and jobs[0].slots == 1 and not jobs[0].is_alone:
             share = -(-(len(heap) + 1) // max(1, len(self.places)))
             total_s = jobs[0].predicted_s
-            while heap and len(jobs) < share and heap[0][2].predicted_s < PACKED_S:
+            while heap and len(jobs) < share and _may_join(jobs[0], heap[0][2]):
                 total_s += heap[0][2].predicted_s
                 if total_s > PACK_S:
                     break
                 jobs.append(heapq.heappop(heap)[2])
         if not heap:
-            del self._ready[demand]
+            del self._ready[_demand(jobs[0])]
         for lane, count in jobs[0].lanes:
             self.room[lane] -= count
         for name in places:
-            for names in self.idle.values():
-                names.pop(name, None)
+            del self.idle[self._kinds[name]][name]
         for job in jobs:
             self.started[job.name] = (job, places)
         return Start(tuple(jobs), places)

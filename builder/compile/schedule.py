@@ -6,17 +6,17 @@ Decides nothing about the order: the executor's own policy is simulated on predi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
+from builder.compile.bounds import Bounds, lower_bounds
 from builder.compile.policy import Job, Place, Rank, by_depth
-from builder.compile.predict import History, Measured
-from builder.compile.simulate import simulate
+from builder.compile.predict import Forecast, Pace
+from builder.compile.simulate import Times, simulate
 from builder.compile.urgency import with_queues
 from builder.graph.graph import Graph
+from builder.nouns import dataclass
 from builder.plan.plan import Plan
-from builder.plan.verdict import Action
 
-RESTORE_S = 0.005
+NO_TIME = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +31,23 @@ class Slot:
     priority: float
     start_s: float | None
     finish_s: float | None
+    likely_s: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Steps in the order they start, the predicted finish, and the lower bounds it cannot beat.
 
-    Times are None where nothing was ever measured.
+    Times and bounds are None where nothing was ever measured. ``first_s`` is when the targets wanted first are all
+    ready, ``first_bounds`` what that cannot beat; None where none are.
     """
 
     slots: tuple[Slot, ...]
     workers: int
     predicted_s: float | None
-    critical_path_s: float | None = None
-    work_s: float | None = None
-    lanes_s: Mapping[str, float] = field(default_factory=dict)
-    bottleneck: str = ""
+    bounds: Bounds | None = None
+    first_bounds: Bounds | None = None
+    first_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +63,6 @@ class Network:
     def is_known(self) -> bool:
         """Whether every job's time is predicted."""
         return all(s is not None for s in self.predicted_s.values())
-
-
-def predictions(plan: Plan, history_s: Mapping[str, float]) -> dict[str, float | None]:
-    """Predicted seconds of each intake and step of a plan; None where nothing was ever measured."""
-    graph = plan.situation.graph
-    recipe_of = {n: s.recipe for n, s in graph.steps.items()} | {n: s.base for n, s in graph.sources.items()}
-    predictor = History({n: Measured(s) for n, s in history_s.items()}, recipe_of).predictor()
-    found: dict[str, float | None] = {}
-    for name in (*plan.intakes, *plan.steps):
-        action = plan.sources[name].action if name in graph.sources else plan.verdicts[name].action
-        found[name] = RESTORE_S if action is Action.RESTORE else predictor.predict(name, recipe_of[name])
-    return found
 
 
 def make_network(plan: Plan, predicted_s: Mapping[str, float | None], first: frozenset[str] = frozenset()) -> Network:
@@ -111,44 +100,65 @@ def _job(graph: Graph, name: str, order: int, predicted_s: float, depth_s: float
         step.lanes,
         step.slots,
         step.memory_bytes,
-        frozenset(step.needs),
+        step.abilities,
     )
 
 
 def make_schedule(
     plan: Plan,
-    history_s: Mapping[str, float],
+    forecasts: Mapping[str, Forecast | None],
     lanes: Mapping[str, int],
     workers: int,
     first: frozenset[str] = frozenset(),
     rank: Callable[[Job], Rank] = by_depth,
+    pace: Pace = NO_TIME,
 ) -> Schedule:
-    """The schedule of a plan on this many workers, which are taken to have every ability that a step needs."""
-    graph = plan.situation.graph
-    network = make_network(plan, predictions(plan, history_s), first)
-    is_known = network.is_known
+    """The schedule of a plan on this many workers, which are taken to have every ability that a step needs.
+
+    `forecasts` has each intake and step of the plan, in topological order; `first` what the targets wanted first need.
+    `pace` is added to the times, never to the bounds.
+    """
+    network = make_network(plan, {n: f.s if f else None for n, f in forecasts.items()}, first)
     abilities = frozenset(n for job in network.jobs for n in job.needs)
     places = [Place(str(number), 0, abilities) for number in range(workers)]
     jobs = network.jobs
     if rank is by_depth:
         jobs = with_queues(jobs, network.readers, lanes, places)
-    times = simulate(jobs, network.readers, network.waits, lanes, places, rank)
+    times = simulate(jobs, network.readers, network.waits, lanes, places, rank, pace.overhead_s, pace.startup_s)
+    is_known = network.is_known
     slots = tuple(
-        Slot(
-            job.name,
-            "target" if job.name in graph.steps else "intake",
-            (plan.verdicts[job.name] if job.name in graph.steps else plan.sources[job.name]).action.value,
-            job.lanes,
-            network.predicted_s[job.name],
-            round(job.depth_s, 4),
-            round(times[job.name].start_s, 4) if is_known else None,
-            round(times[job.name].finish_s, 4) if is_known else None,
-        )
+        _slot(plan, job, forecasts[job.name], times[job.name] if is_known else None)
         for job in sorted(jobs, key=lambda job: times[job.name].order)
     )
-    if not network.is_known:
+    if not is_known:
         return Schedule(slots, workers, None)
-    return _bounded(network, slots, workers, lanes)
+    early = [job for job in jobs if job.is_first]
+    names = {job.name for job in early}
+    inner = {n: [r for r in network.readers[n] if r in names] for n in names}
+    return Schedule(
+        slots,
+        workers,
+        max((s.finish_s or 0.0 for s in slots), default=0.0),
+        lower_bounds(jobs, network.readers, lanes, workers),
+        lower_bounds(early, inner, lanes, workers) if early else None,
+        max(times[n].finish_s for n in names) if early else None,
+    )
+
+
+def _slot(plan: Plan, job: Job, forecast: Forecast | None, times: Times | None) -> Slot:
+    """One line of the schedule."""
+    is_step = job.name in plan.situation.graph.steps
+    return Slot(
+        job.name,
+        "target" if is_step else "intake",
+        (plan.verdicts[job.name] if is_step else plan.sources[job.name]).action.value,
+        job.lanes,
+        None if forecast is None else round(forecast.s, 4),
+        round(job.depth_s, 4),
+        None if times is None else round(times.start_s, 4),
+        None if times is None else round(times.finish_s, 4),
+        None if forecast is None else (round(forecast.low_s, 4), round(forecast.high_s, 4)),
+    )
 
 
 def _edges(graph: Graph, names: list[str]) -> tuple[dict[str, list[str]], dict[str, int]]:
@@ -162,24 +172,3 @@ def _edges(graph: Graph, names: list[str]) -> tuple[dict[str, list[str]], dict[s
                     readers[need].append(name)
                     waits[name] += 1
     return readers, waits
-
-
-def _bounded(network: Network, slots: tuple[Slot, ...], workers: int, lanes: Mapping[str, int]) -> Schedule:
-    """The schedule with its lower bounds and the one that binds."""
-    longest_s = max((job.depth_s for job in network.jobs), default=0.0)
-    work_s = sum(job.predicted_s * min(job.slots, workers) for job in network.jobs) / workers
-    lane_s = dict.fromkeys(lanes, 0.0)
-    for job in network.jobs:
-        for lane, count in job.lanes:
-            lane_s[lane] += job.predicted_s * count / lanes[lane]
-    bounds = {"critical path": longest_s, "work": work_s} | {f"lane {n}": s for n, s in lane_s.items()}
-    bottleneck = max(bounds, key=lambda n: bounds[n]) if slots else ""
-    return Schedule(
-        slots,
-        workers,
-        max((s.finish_s or 0.0 for s in slots), default=0.0),
-        round(longest_s, 4),
-        round(work_s, 4),
-        {n: round(s, 4) for n, s in lane_s.items()},
-        bottleneck,
-    )

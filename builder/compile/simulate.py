@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from builder.compile.policy import Job, Place, Policy, Rank, by_depth
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(NamedTuple):
     """When a job starts and ends, in seconds from the beginning, and the how-manieth it is to start."""
 
     start_s: float
@@ -29,6 +28,7 @@ def simulate(
     places: Iterable[Place],
     rank: Callable[[Job], Rank] = by_depth,
     overhead_s: float = 0.0,
+    startup_s: float = 0.0,
 ) -> dict[str, Times]:
     """The times of every job that can run; linear in jobs and edges, but for the heaps.
 
@@ -38,6 +38,8 @@ def simulate(
         Who waits for a job, and how many jobs each one waits for.
     overhead_s
         What each start costs beside the job itself.
+    startup_s
+        When the first jobs can start.
     """
     policy = Policy(lanes, rank)
     for place in places:
@@ -47,22 +49,24 @@ def simulate(
     for job in jobs:
         if left[job.name] == 0:
             policy.offer(job)
-    now_s = 0.0
-    running: list[tuple[float, int, tuple[str, ...]]] = []
+    now_s = startup_s
+    running: list[tuple[float, int, str, tuple[str, ...]]] = []
     times: dict[str, Times] = {}
     while True:
         while (start := policy.choose()) is not None:
             finish_s = now_s + overhead_s
+            last = start.jobs[-1]
             for job in start.jobs:
                 finish_s += job.predicted_s
+                freed = tuple([j.name for j in start.jobs]) if job is last else ()
+                heapq.heappush(running, (finish_s, len(times), job.name, freed))
                 times[job.name] = Times(now_s, finish_s, len(times))
-            heapq.heappush(running, (finish_s, len(times), tuple(j.name for j in start.jobs)))
         if not running:
             return times
-        now_s, _, names = heapq.heappop(running)
-        policy.end(names)
-        for name in names:
-            for reader in readers.get(name, ()):
-                left[reader] -= 1
-                if left[reader] == 0:
-                    policy.offer(by_name[reader])
+        now_s, _, name, freed = heapq.heappop(running)
+        if freed:
+            policy.end(freed)
+        for reader in readers.get(name, ()):
+            left[reader] -= 1
+            if left[reader] == 0:
+                policy.offer(by_name[reader])

@@ -5,22 +5,24 @@ Decides nothing about success of the build: it never commits, never raises, and 
 
 from __future__ import annotations
 
-import os
 import resource
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError, error
+from builder.execute.logs import logged
+from builder.execute.peak import peak_memory
+from builder.execute.presence import present
 from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, RecipeSpec
 from builder.store import disk
 from builder.store.manifest import empty_table
-from builder.store.parts import PartFolder
+from builder.store.parts import INLINE_BYTES, PartFolder
 
 
 def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
@@ -33,46 +35,69 @@ def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
     in_worker
         Whether this process is a worker's own: then all it prints, also from C, goes to the attempt's log.
     """
-    spec = AttemptSpec.from_bytes(raw)
-    started, cpu = time.perf_counter(), time.process_time()
+    return _attempt(AttemptSpec.from_bytes(raw), in_worker).to_bytes()
+
+
+def _attempt(spec: AttemptSpec, in_worker: bool) -> AttemptRecord:
+    """The record of one attempt."""
+    started, cpu_s = time.perf_counter(), _cpu_s()
     outputs: tuple[Output, ...] = ()
     problem: dict[str, Any] | None = None
     warnings: list[str] = []
     peak = [0]
     try:
-        with _logged(Path(spec.log), in_worker), _peak_memory() as peak:
+        with logged(Path(spec.log), in_worker), peak_memory() as peak:
+            _load(spec)
+            started, cpu_s = time.perf_counter(), _cpu_s()
             outputs, problem = _outcome(spec, warnings)
     except OSError as caught:  # the log itself cannot be written
         problem = problem or disk.store_error(caught, Path(spec.log)).to_json()
-    record = AttemptRecord(
+    return AttemptRecord(
         id=spec.id,
         outputs=outputs,
         error=problem,
         wall_s=time.perf_counter() - started,
-        cpu_s=time.process_time() - cpu,
+        cpu_s=_cpu_s() - cpu_s,
         peak_rss_bytes=peak[0],
         warnings=tuple(warnings),
     )
-    return record.to_bytes()
 
 
-def run_pack(raws: list[bytes]) -> list[bytes]:
-    """The records of attempts that travel together, run one after the other.
+def _load(spec: AttemptSpec) -> None:
+    """Load a recipe's code, or a parser, where this process has not: it serves all later attempts, so it is no cost
+    of this one.
 
-    Each record is also kept beside the attempt's scratch folder at once, so that the death of a later one loses none.
+    What goes wrong here goes wrong again, and is told, when the recipe is called.
     """
-    records = []
-    for raw in raws:
-        record = run_attempt(raw)
-        if len(raws) > 1:
-            kept_record(AttemptSpec.from_bytes(raw)).write_bytes(record)
-        records.append(record)
-    return records
+    with suppress(Exception, SystemExit):
+        if isinstance(spec.work, RecipeSpec):
+            from builder.execute.call import load_callee
+
+            load_callee(spec, spec.work)
+        else:
+            from builder.formats.intake import load_parser
+
+            load_parser(spec.work.format)
 
 
-def kept_record(spec: AttemptSpec) -> Path:
-    """Where the record of an attempt that travels with others is kept until all have ended."""
-    return Path(spec.scratch + ".record")
+def _cpu_s() -> float:
+    """The CPU seconds of this process, and of its children that ended."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def run_pack(raws: Iterable[bytes], in_worker: bool = True) -> Iterator[bytes]:
+    """The records of attempts that travel together, run one after the other, each as it ends."""
+    left = deque(map(AttemptSpec.from_bytes, raws))
+    try:
+        with present(left[0]):
+            while left:
+                record = _attempt(left[0], in_worker)
+                left.popleft()
+                yield record.to_bytes()
+    except BuilderError as refused:  # by a later builder, or by a disk that takes no file
+        for spec in left:
+            yield AttemptRecord(spec.id, error=refused.to_json()).to_bytes()
 
 
 def _outcome(spec: AttemptSpec, warnings: list[str]) -> tuple[tuple[Output, ...], dict[str, Any] | None]:
@@ -108,14 +133,14 @@ class disk_crash(BaseException):  # noqa: N801 - stands for a kill, in tests onl
 
 def _run(spec: AttemptSpec, warnings: list[str]) -> tuple[Output, ...]:
     """The outputs of the attempt's work."""
-    folder = PartFolder(spec.store)
-    scratch = Path(spec.scratch)
-    disk.make_folder(scratch)
+    folder = PartFolder(spec.store, INLINE_BYTES)
+    scratch = Path(spec.scratch)  # made by what needs it: most steps do not
     try:
         if isinstance(spec.work, IntakeSpec):
             from builder.formats.family import infer_family
             from builder.formats.intake import take_in
 
+            disk.make_folder(scratch)
             if spec.work.is_inference:
                 return (Output(spec.step, empty_table(infer_family(spec.work, scratch))),)
             manifest, _ = take_in(spec.work, folder, scratch)
@@ -125,8 +150,12 @@ def _run(spec: AttemptSpec, warnings: list[str]) -> tuple[Output, ...]:
 
             made = call_recipe(spec, spec.work, folder, scratch, warnings)
         return tuple(_counted(spec, name, manifest) for name, manifest in made.items())
+    except Exception:
+        folder.discard()
+        raise
     finally:
-        disk.remove(scratch)
+        if scratch.exists():
+            disk.remove(scratch)
 
 
 def _counted(spec: AttemptSpec, name: str, manifest: Any) -> Output:
@@ -142,61 +171,4 @@ def _counted(spec: AttemptSpec, name: str, manifest: Any) -> Output:
     return Output(name, manifest, (difference.added, difference.removed, difference.changed))
 
 
-@contextmanager
-def _logged(log: Path, in_worker: bool) -> Iterator[None]:
-    """Send all that is printed to the attempt's log."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        target = stack.enter_context(open(log, "ab", buffering=0))
-        if in_worker:
-            stack.enter_context(_descriptors(target.fileno()))
-        text = stack.enter_context(open(log, "a", encoding="utf-8", errors="backslashreplace", buffering=1))
-        stack.callback(setattr, sys, "stdout", sys.stdout)
-        stack.callback(setattr, sys, "stderr", sys.stderr)
-        sys.stdout = sys.stderr = text
-        yield
-
-
-@contextmanager
-def _descriptors(log: int) -> Iterator[None]:
-    """Point the process's own standard output and error at a file, for what C code and children print."""
-    kept = os.dup(1), os.dup(2)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    try:
-        yield
-    finally:
-        for number, descriptor in zip((1, 2), kept, strict=True):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-
-
-@contextmanager
-def _peak_memory(every_s: float = 0.05) -> Iterator[list[int]]:
-    """The largest resident size of this process while inside, in bytes: sampled, or its own new peak."""
-    peak = [_resident_bytes()]
-    high_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    done = threading.Event()
-
-    def sample() -> None:
-        while not done.wait(every_s):
-            peak[0] = max(peak[0], _resident_bytes())
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
-        high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak[0] = max(peak[0], _resident_bytes(), high * 1024 if high > high_before else 0)
-
-
-def _resident_bytes() -> int:
-    """The resident size of this process."""
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-__all__ = ["RecipeSpec", "kept_record", "run_attempt", "run_pack"]
+__all__ = ["RecipeSpec", "run_attempt", "run_pack"]

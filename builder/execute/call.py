@@ -9,17 +9,19 @@ import errno
 import inspect
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
 from builder.authoring.guard import guarding
-from builder.authoring.load import Bundle, Loaded, load
+from builder.authoring.load import Bundle, load
 from builder.authoring.prints import recipe_print
 from builder.digests import Digest
 from builder.errors import BuilderError, error
 from builder.execute import workspace
 from builder.execute.inputs import Arrival, check_crs
+from builder.execute.nested import placed
 from builder.execute.results import Results
 from builder.execute.spec import AttemptSpec, RecipeSpec
 from builder.graph.declare import RecipeDecl
@@ -28,24 +30,65 @@ from builder.store import disk
 from builder.store.manifest import Manifest
 from builder.store.parts import PartFolder
 
-_loaded: dict[tuple[str, str], tuple[Loaded, dict[str, Digest]]] = {}
+
+@dataclass(frozen=True, slots=True)
+class Callee:
+    """A recipe of a bundle, proven to be the code that was planned with, and what its function takes."""
+
+    decl: RecipeDecl
+    fingerprint: Digest
+    annotations: Mapping[str, Any]
+    takes_all: bool
+    recipes_py: frozenset[str]
+
+
+class Bundled:
+    """The recipes of one bundle, as loaded by this process."""
+
+    def __init__(self, store: str, recipes: str, project: str, digest: Digest) -> None:
+        path = Path(store) / "bundles" / f"{digest}.zip"
+        bundle = Bundle.from_zip(path.read_bytes())
+        if bundle.digest != digest:
+            hint = "remove it: builder rebuild packs the recipes anew"
+            said = "the packed recipes are not those that were planned with"
+            raise error("store-damaged", said, place=str(path), hint=hint)
+        self.loaded = load(bundle, Path(recipes), Path(project))
+        self.recipes_py = self.loaded.recipes_py
+        self.decls = {d.name: d for d in self.loaded.declarations if isinstance(d, RecipeDecl)}
+        self._callees: dict[str, Callee] = {}
+
+    def callee(self, name: str) -> Callee | None:
+        """A recipe by its name; None where the bundle has none."""
+        if name not in self._callees and name in self.decls:
+            self._callees[name] = self._prepared(self.decls[name])
+        return self._callees.get(name)
+
+    def _prepared(self, decl: RecipeDecl) -> Callee:
+        parameters = inspect.signature(decl.function).parameters
+        return Callee(
+            decl,
+            recipe_print(decl, self.loaded).digest,
+            {name: p.annotation for name, p in parameters.items()},
+            any(p.kind is p.VAR_KEYWORD for p in parameters.values()),
+            self.recipes_py,
+        )
+
+
+_bundles: dict[tuple[str, str], Bundled] = {}
 
 
 def call_recipe(
     spec: AttemptSpec, work: RecipeSpec, folder: PartFolder, scratch: Path, warnings: list[str]
 ) -> dict[str, Manifest]:
     """The manifest of each target that the step makes."""
-    loaded, decl = _recipe(spec, work)
-    place = str(decl.place)
-    check_crs(list(work.inputs), spec.step, place)
+    callee = load_callee(spec, work)
+    decl = callee.decl
+    check_crs(list(work.inputs), spec.step, str(decl.place))
     own = scratch / "workspace"
-    disk.make_folder(own)
     arrival = Arrival(Path(spec.store), scratch, spec.step)
-    signature = inspect.signature(decl.function)
-    values = {i.parameter: arrival.value(i, _annotation(signature, i.parameter)) for i in work.inputs}
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    values |= {k: v for k, v in work.params if takes_all or k in signature.parameters}
-    result = _guarded(spec, work, decl, loaded, values, own)
+    values = {i.parameter: arrival.value(i, callee.annotations.get(i.parameter)) for i in work.inputs}
+    values |= {k: v for k, v in work.params if callee.takes_all or k in callee.annotations}
+    result = _guarded(spec, work, callee, values, own)
     _check_moved(work, spec.step)
     results = Results(decl, spec.step, folder, scratch, own)
     pieces = results.split(result)
@@ -53,25 +96,13 @@ def call_recipe(
     return {target: results.write(pieces[output]) for output, target in work.outputs}
 
 
-def _recipe(spec: AttemptSpec, work: RecipeSpec) -> tuple[Loaded, RecipeDecl]:
-    """The recipe's declaration from its bundle, proven to be the code that was planned with."""
-    place = (spec.project, work.bundle)
-    for is_last in (False, True):
-        if place not in _loaded:
-            zipped = (Path(spec.store) / "bundles" / f"{work.bundle}.zip").read_bytes()
-            loaded = load(Bundle.from_zip(zipped), Path(spec.recipes), Path(spec.project))
-            _loaded.clear()
-            _loaded[place] = (loaded, {})
-        loaded, prints = _loaded[place]
-        decl = next((d for d in loaded.declarations if isinstance(d, RecipeDecl) and d.name == work.recipe), None)
-        if decl is not None:
-            if work.recipe not in prints:
-                prints[work.recipe] = recipe_print(decl, loaded).digest
-            if prints[work.recipe] == work.fingerprint:
-                return loaded, decl
-        if is_last:
-            break
-        _loaded.pop(place, None)
+def load_callee(spec: AttemptSpec, work: RecipeSpec) -> Callee:
+    """The recipe from its bundle, proven to be the code that was planned with."""
+    for _ in range(2):
+        found = load_recipes(spec.store, spec.recipes, spec.project, work.bundle).callee(work.recipe)
+        if found is not None and found.fingerprint == work.fingerprint:
+            return found
+        del _bundles[spec.project, work.bundle]
     raise error(
         "source-moved",
         f"recipe '{work.recipe}' is not the one that was planned with",
@@ -80,21 +111,27 @@ def _recipe(spec: AttemptSpec, work: RecipeSpec) -> tuple[Loaded, RecipeDecl]:
     )
 
 
-def _annotation(signature: inspect.Signature, name: str) -> Any:
-    parameter = signature.parameters.get(name)
-    return None if parameter is None else parameter.annotation
+def load_recipes(store: str, recipes: str, project: str, bundle: Digest) -> Bundled:
+    """The recipes of a bundle, loaded once; those of another one are forgotten."""
+    place = (project, bundle)
+    if place not in _bundles:
+        _bundles.clear()
+        _bundles[place] = Bundled(store, recipes, project, bundle)
+    return _bundles[place]
 
 
-def _guarded(
-    spec: AttemptSpec, work: RecipeSpec, decl: RecipeDecl, loaded: Loaded, values: Mapping[str, Any], own: Path
-) -> Any:
+def _guarded(spec: AttemptSpec, work: RecipeSpec, callee: Callee, values: Mapping[str, Any], own: Path) -> Any:
     """What the recipe's function returns, while it may open only what it was given."""
+    decl = callee.decl
     files = {f.path for i in work.inputs for item in i.items for f in item.files or ()}
     workspace.enter(own)
     try:
-        with guarding(
-            Path(spec.project), files, (str(Path(spec.scratch)), str(Path(spec.store) / "parts")), loaded.recipes_py
-        ) as watch:
+        with (
+            guarding(
+                Path(spec.project), files, (str(Path(spec.scratch)), str(Path(spec.store) / "parts")), callee.recipes_py
+            ) as watch,
+            placed(spec, work.bundle),
+        ):
             result = decl.function(**values)
     except BuilderError as caught:
         caught.place = caught.place or str(decl.place)

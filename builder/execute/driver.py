@@ -1,7 +1,8 @@
 """The driver: brings a plan to its end, one loop, one owner of all state.
 
-Decides when a node is ready, what it needs (nothing, a restore, a run), and what becomes of an attempt. The policy
-says what starts where, a `Runner` executes, `Outcomes` commits. Work that does not depend on a failure goes on.
+Decides what becomes of an attempt, and when it is tried again. `Readiness` says what a node needs, the policy what
+starts where; a `Runner` executes, `Outcomes` commits. Work that does not depend on a failure goes on. A turn of the
+loop costs what ended in it and what runs, never the size of the graph.
 """
 
 from __future__ import annotations
@@ -9,32 +10,30 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any, Protocol
 
+from builder.compile.amounts import forecasts
 from builder.compile.policy import Place, Policy, Start
-from builder.compile.predict import Experience
-from builder.compile.schedule import predictions
+from builder.compile.predict import ENOUGH_SEEN, Experience, Pace
 from builder.compile.urgency import with_queues
-from builder.errors import error, from_json
-from builder.execute.health import Pulse, disk_finding, slow_steps
-from builder.execute.nodes import Kind, Node, make_nodes, schema_node
-from builder.execute.outcomes import Outcomes
-from builder.execute.runner import Ended, Runner
+from builder.errors import BuilderError, from_json
+from builder.execute.assign import Assignments
+from builder.execute.crew import Crew, absent, gone
+from builder.execute.lookout import Lookout, Running, Trip
+from builder.execute.nodes import Node, make_nodes
+from builder.execute.outcomes import Finished, Outcomes
+from builder.execute.outlook import Outlook
+from builder.execute.readiness import Readiness
+from builder.execute.runner import Ended, Runner, RunnerLost
 from builder.execute.spec import AttemptRecord, AttemptSpec
-from builder.execute.work import Workplace, intake_attempt, pin_attempt, recipe_attempt
-from builder.plan.keys import key_of, step_fields
-from builder.plan.plan import Plan, digest_of_read, source_fields
-from builder.plan.verdict import Action, State, judge
+from builder.execute.work import Workplace
+from builder.plan.plan import Plan
 from builder.store import disk
 from builder.store.commits import Committer
-from builder.store.manifest import Manifest
 from builder.store.recall import Recall
 
 MOST_WAIT_S = 0.5
-HEALTH_EVERY_S = 10.0
-WITHOUT_WORKER_S = 30.0
 LOST_RETRIES = 1
 """A step whose worker died gets one more attempt whatever ``retries=`` says: the second death is its own."""
 
@@ -43,19 +42,7 @@ class Observer(Protocol):
     """Hears of what happens in a run; never changes it."""
 
     def event(self, kind: str, name: str, **facts: Any) -> None:
-        """Something happened: total, queued, started, retried, target, source, ended, health, paused."""
-
-
-@dataclass(slots=True)
-class Running:
-    """An attempt under way; those that travel together share ``start``."""
-
-    node: Node
-    spec: AttemptSpec
-    start: Start
-    started_s: float
-    timeout_s: float | None
-    is_begun: bool = False
+        """Something happened: one of the kinds that `builder.execute.events` tells of."""
 
 
 class Driver:
@@ -71,7 +58,7 @@ class Driver:
         make_runner: Callable[[], Runner],
         *,
         lanes: Mapping[str, int],
-        publish: Callable[[str], None],
+        publish: Callable[..., None],
         observer: Observer,
         is_fail_fast: bool = False,
         first: frozenset[str] = frozenset(),
@@ -79,31 +66,31 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
-        self.graph = plan.situation.graph
-        self.recall = recall
-        self.run_number = run
-        self.epoch = committer.epoch
+        self.committer = committer
         self.workplace = workplace
-        self.make_runner = make_runner
-        self.runner: Runner | None = None
         self.outcomes = Outcomes(plan, recall, committer, run, workplace, publish, observer.event)
+        self.readiness = Readiness(plan, recall, self.outcomes)
+        self.assignments = Assignments(workplace, recall, self.outcomes, run)
         self.lanes = lanes
         self.policy = Policy(lanes)
+        self.crew = Crew(self.policy, make_runner, clock)
         self.observer = observer
         self.is_fail_fast = is_fail_fast
         self.is_paused = is_paused
         self.clock = clock
-        self.nodes = make_nodes(plan, predictions(plan, recall.ledger.history_s()), first)
+        self.nodes = make_nodes(plan, _seconds(plan, recall), first)
         self.experience = Experience()
         self.arrived: deque[Node] = deque()
         self.running: dict[str, Running] = {}
-        self.left: dict[Start, int] = {}
+        self.lookout = Lookout(self.running, workplace.store, observer)
+        self.outlook = Outlook(
+            self.nodes, self.policy, lanes, self.experience, observer.event, Pace(*recall.ledger.pace()), clock()
+        )
+        self.seen = 0
         self.is_stopping = False
         self.is_aborted = False
         self._said_paused = False
         self._is_ranked = False
-        self._next_health_s = 0.0
-        self._worker_seen_s = clock()
 
     # -- the loop --------------------------------------------------------------------------------------------------
 
@@ -115,16 +102,19 @@ class Driver:
             self.arrived.extend(n for n in self.nodes.values() if n.waits == 0)
             self._settle()
             while (self.policy.ready or self.running) and not self.is_aborted:
-                self._dispatch()
-                if self.is_stopping and not self.running:
-                    break
-                for ended in self._wait():
-                    self._end(ended)
+                try:
+                    self._dispatch()
+                    if self.is_stopping and not self.running:
+                        break
+                    ended = self._wait()
+                except RunnerLost as lost:
+                    self._begin_again(lost)
+                    continue
+                self._end_all(ended)
                 self._settle()
             self.outcomes.forget_failures()
         finally:
-            if self.runner is not None:
-                self.runner.close()
+            self.crew.close()
 
     def stop(self) -> None:
         """Start nothing more; what runs may end and commit. A second call gives it up."""
@@ -140,71 +130,42 @@ class Driver:
         """Decide for every node that waits for nothing any more; a queue, so that long chains need no deep stack."""
         while self.arrived:
             node = self.arrived.popleft()
-            if node.kind is Kind.STEP:
-                self._arrive_step(node)
-            elif node.kind is Kind.SOURCE:
-                self._arrive_source(node)
+            if self.readiness.is_settled(node):
+                self._finish(node)
             else:
                 self._queue(node)
+        self.outcomes.flush()
 
-    # -- a node is ready -------------------------------------------------------------------------------------------
-
-    def _arrive_source(self, node: Node) -> None:
-        """Decide what a source needs: a failure to be told, a restore, a note, an intake."""
-        situation = self.outcomes.situation
-        sensed = situation.sources[node.name]
-        problem = sensed.problem or self.outcomes.failed.get(schema_node(sensed.base))
-        if problem is not None:
-            return self._fail(node, problem)
-        verdict = self.plan.sources[node.name]
-        node.fields = source_fields(node.name, situation)
-        node.key = key_of(node.fields)
-        if verdict.action is Action.RESTORE and verdict.outputs and self.outcomes.has_parts(verdict.outputs):
-            self.outcomes.restore_source(node, *verdict.outputs[node.name])
-            return self._finish(node)
-        if not situation.is_table(node.name):
-            self.outcomes.note_files(node)
-            return self._finish(node)
-        return self._queue(node)
-
-    def _arrive_step(self, node: Node) -> None:
-        """Decide what a step needs now that every digest it reads is known."""
-        step = node.step
-        assert step is not None
-        needs = (self.graph.maker.get(n, n) for n in step.reads)
-        cause = next((self.outcomes.failed[n] for n in needs if n in self.outcomes.failed), None)
-        if cause is not None:
-            self.outcomes.block(node, cause)
-            return self._finish(node)
-        node.fields = step_fields(
-            step, self.outcomes.situation, partial(digest_of_read, self.outcomes.versions, self.recall)
-        )
-        verdict = node.verdict = judge(
-            step.name,
-            step.targets,
-            node.fields,
-            self.recall,
-            is_forced=self.plan.is_forced,
-            is_pure=self.graph.recipes[step.recipe].pure,
-        )
-        node.key = verdict.key
-        if verdict.state is State.FRESH and verdict.outputs is not None:
-            self.outcomes.fresh(node, verdict.outputs)
-            return self._finish(node)
-        if verdict.action is Action.RESTORE and verdict.outputs and self.outcomes.has_parts(verdict.outputs):
-            reasons = verdict.reasons or self.plan.verdicts[node.name].reasons
-            self.outcomes.restore_step(node, verdict.outputs, reasons)
-            return self._finish(node)
-        return self._queue(node)
+    # -- queueing --------------------------------------------------------------------------------------------------
 
     def _queue(self, node: Node) -> None:
         """Put a node among those that may run, with what this run has shown of its like where nothing else is known."""
+        self._guess(node)
+        self.observer.event("queued", node.id, **({"lanes": dict(node.job.lanes)} if node.job.lanes else {}))
+        self._offer(node)
+
+    def _offer(self, node: Node) -> None:
+        """Let the policy have a node, or fail it where no worker that is there could ever run it."""
+        refusal = self.crew.refusal(node.job)
+        if refusal is not None:
+            return self._fail(node, refusal)
+        return self.policy.offer(node.job)
+
+    def _guess(self, node: Node) -> None:
+        """Predict a node's time by what this run has shown of its like, where nothing else is known of it."""
         if node.is_guess and node.step is not None and node.timeout_s is None:
             seen_s = self.experience.of(node.step.recipe)
             if seen_s is not None:
                 node.job = replace(node.job, predicted_s=seen_s)
-        self.observer.event("queued", node.id)
-        self._offer(node)
+
+    def _guess_again(self, count: int) -> None:
+        """Look again at all that is ready each time twice as much has been seen, so that tiny steps are packed soon."""
+        before, self.seen = self.seen, self.seen + count
+        if self.seen >= ENOUGH_SEEN and self.seen.bit_length() > before.bit_length():
+            for job in self.policy.withdraw():
+                node = self.nodes[job.name]
+                self._guess(node)
+                self.policy.offer(node.job)
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -212,12 +173,37 @@ class Driver:
         """Start what the policy chooses, as long as it chooses."""
         if self.is_stopping or self._is_held_back():
             return
-        if self.policy.ready and self.runner is None:
-            self.runner = self.make_runner()
+        if self.policy.ready and self.crew.runner is None:
+            self._take_runner()
         self._meet_places()
         self._settle()
         while not self.is_stopping and (start := self.policy.choose()) is not None:
             self._start(start)
+        if self.crew.runner is not None:
+            self.crew.runner.follow(self.policy)
+
+    def _take_runner(self) -> None:
+        """Have a runner; where one was lost and none comes in its place, what is ready fails."""
+        try:
+            self.crew.runner = self.crew.make_runner()
+        except BuilderError as cause:
+            if not self.crew.losses:
+                raise
+            for job in self.policy.withdraw():
+                self._fail(self.nodes[job.name], gone(job, cause))
+
+    def _begin_again(self, lost: RunnerLost) -> None:
+        """Take back all that was under way when the runner was lost, under an epoch that none of it can commit to."""
+        self.crew.lose(str(lost))
+        self.observer.event("health", "the cluster", finding=f"{lost}: all that ran there starts again on a new one")
+        self.committer.advance()
+        taken_back = list(self.running.values())
+        self.running.clear()
+        for trip in {running.trip for running in taken_back}:
+            self.policy.end([job.name for job in trip.start.jobs])
+        for running in taken_back:
+            running.node.attempts -= 1
+            self._queue(running.node)
 
     def _is_held_back(self) -> bool:
         """Whether a pause keeps steps from starting; said once."""
@@ -229,19 +215,14 @@ class Driver:
 
     def _meet_places(self) -> None:
         """Take note of workers that came and went; a job that none of them can ever run fails at once."""
-        if self.runner is None:
-            return
-        now = {p.name: p for p in self.runner.places()}
-        self._give_up_without(now)
-        if now.keys() == self.policy.places.keys():
-            return
-        for name in self.policy.places.keys() - now.keys():
-            self.policy.leave(name)
-        for name in now.keys() - self.policy.places.keys():
-            self.policy.join(now[name])
-        if now:
-            self._rank(list(now.values()))
-            self._refuse_impossible()
+        if self.crew.has_changed() and self.policy.places:
+            self._rank(list(self.policy.places.values()))
+            if not all(self.policy.can_ever_run(job) for job in self.policy.waiting()):
+                for job in self.policy.withdraw():
+                    self._offer(self.nodes[job.name])
+        if self.crew.is_deserted:
+            for job in self.policy.withdraw():
+                self._fail(self.nodes[job.name], absent(job))
 
     def _rank(self, places: Sequence[Place]) -> None:
         """Rank all with the first places and the queues for lanes in mind, as the schedule does; once: it is dear."""
@@ -255,148 +236,83 @@ class Driver:
         for job in self.policy.withdraw():
             self.policy.offer(self.nodes[job.name].job)
 
-    def _give_up_without(self, places: Mapping[str, Place]) -> None:
-        """Fail what is ready when there has been no worker at all for long."""
-        now_s = self.clock()
-        if places or not self.policy.ready:
-            self._worker_seen_s = now_s
-        elif now_s > self._worker_seen_s + WITHOUT_WORKER_S:
-            for job in self.policy.withdraw():
-                self._fail(
-                    self.nodes[job.name],
-                    error(
-                        "no-worker",
-                        f"no worker came to run '{job.name}'",
-                        hint="look at the cluster: its workers are gone or cannot start",
-                    ),
-                )
-
-    def _refuse_impossible(self) -> None:
-        """Fail what became ready before any worker came and needs what none of them has."""
-        if not all(self.policy.can_ever_run(job) for job in self.policy.waiting()):
-            for job in self.policy.withdraw():
-                self._offer(self.nodes[job.name])
-
-    def _offer(self, node: Node) -> None:
-        """Let the policy have a node, or fail it where no worker that is there could ever run it."""
-        if not self.policy.places or self.policy.can_ever_run(node.job):
-            return self.policy.offer(node.job)
-        have = sorted({a for p in self.policy.places.values() for a in p.abilities})
-        problem = error(
-            "no-worker",
-            f"no worker has what '{node.name}' needs",
-            facts=[("needs", ", ".join(sorted(node.job.needs))), ("workers have", ", ".join(have) or "nothing named")],
-            hint="start a worker with this ability, name it under [cluster] abilities, or mend needs=",
-        )
-        return self._fail(node, problem)
-
     def _start(self, start: Start) -> None:
         """Start the attempts that travel together."""
-        assert self.runner is not None
+        assert self.crew.runner is not None
         specs = []
+        trip, now_s = Trip(start, len(start.jobs)), self.clock()
+        self.outlook.started(now_s)
         for job in start.jobs:
             node = self.nodes[job.name]
-            node.attempts += 1
-            spec = self._spec(node)
+            spec = self.assignments.next(node, self.committer.epoch)
+            if node.step is not None and node.step.is_on_cluster:
+                spec = replace(spec, helpers=start.places[1:])
             specs.append(spec)
-            self.running[spec.id] = Running(node, spec, start, self.clock(), node.timeout_s)
+            self.running[spec.id] = Running(node, spec, trip, now_s, node.timeout_s)
             self.observer.event("started", node.id, attempt=node.attempts, packed=len(start.jobs) > 1)
-        self.left[start] = len(specs)
-        self.runner.start(specs, start.places[0])
-
-    def _spec(self, node: Node) -> AttemptSpec:
-        """What the worker gets for a node."""
-        identity = f"{node.id}-{self.epoch}-{self.run_number}-{node.attempts}"
-        situation = self.outcomes.situation
-        if node.kind is Kind.PIN:
-            return pin_attempt(self.workplace, situation, node.name, identity, self.run_number)
-        if node.step is None:
-            previous = self._previous([node.name])
-            return intake_attempt(self.workplace, situation, node.name, identity, self.run_number, previous)
-        return recipe_attempt(
-            self.workplace,
-            situation,
-            node.step,
-            identity,
-            self.run_number,
-            self.outcomes.versions.__getitem__,
-            self.recall.manifest,
-            self._previous(node.step.targets),
-        )
-
-    def _previous(self, names: Any) -> dict[str, Manifest]:
-        """The present manifests of these names."""
-        found = {n: self.recall.currents[n] for n in names if n in self.recall.currents}
-        return {n: self.recall.manifest(c.manifest_id) for n, c in found.items()}
+        self.crew.runner.start(specs, start.places[0])
 
     def _wait(self) -> list[Ended]:
         """Attempts that ended; those over their time are killed."""
-        if self.runner is None:
+        runner = self.crew.runner
+        if runner is None:
             time.sleep(MOST_WAIT_S)  # paused before anything ran: only the marker's end can come
             return []
+        ended = runner.wait(min(self.lookout.left_s(self.clock()), MOST_WAIT_S))
         now_s = self.clock()
-        left_s = [r.started_s + r.timeout_s - now_s for r in self.running.values() if r.timeout_s is not None]
-        ended = self.runner.wait(max(0.0, min([*left_s, MOST_WAIT_S])))
-        self._kill_overdue({e.id for e in ended})
-        self._look_after(self.clock())
+        self.lookout.kill_overdue(runner, {e.id for e in ended}, now_s)
+        self.lookout.look(now_s)
+        self.outlook.look(now_s, self.running.values())
         return ended
-
-    def _kill_overdue(self, done: set[str]) -> None:
-        """Kill attempts over their time; it counts from their first line, not from a worker's start."""
-        assert self.runner is not None
-        now_s = self.clock()
-        for identity, running in self.running.items():
-            limit_s = running.timeout_s
-            if limit_s is None or identity in done:
-                continue
-            if not running.is_begun:
-                running.is_begun = self.runner.is_begun(identity)
-                running.started_s = (
-                    now_s if running.is_begun and now_s >= running.started_s + limit_s else running.started_s
-                )
-            if running.is_begun and now_s >= running.started_s + limit_s:
-                self.runner.kill(identity, "timed-out", f"'{running.node.name}' ran longer than {limit_s:g} s")
-                running.timeout_s = None
-
-    def _look_after(self, now_s: float) -> None:
-        """Say what looks wrong among the running steps, now and then."""
-        if now_s < self._next_health_s:
-            return
-        self._next_health_s = now_s + HEALTH_EVERY_S
-        pulses = (Pulse(r.node.id, now_s - r.started_s, r.node.job.predicted_s) for r in self.running.values())
-        for name, finding in slow_steps(pulses):
-            self.observer.event("health", name, finding=finding)
-        full = disk_finding(self.workplace.store)
-        if full is not None:
-            self.observer.event("health", "the store's disk", finding=full)
 
     # -- an attempt ended ------------------------------------------------------------------------------------------
 
-    def _end(self, ended: Ended) -> None:
-        """Give back what an attempt held, then commit it, try again, or fail."""
+    def _end_all(self, ended: Sequence[Ended]) -> None:
+        """Give back what attempts held; commit all that came to an output at once, and try again or fail the rest."""
+        finished: list[Finished] = []
+        alone: list[float] = []  # when attempts would have ended had nothing been lost around them
+        for one in ended:
+            running = self._given_back(one)
+            if running is None:
+                continue  # heard twice: its first end was committed or failed
+            if one.is_innocent:
+                running.node.attempts -= 1
+                self._queue(running.node)
+            elif one.record.error is not None:
+                self._end_badly(running, one)
+            else:
+                finished.append(Finished(running.node, running.spec, one.record))
+                if len(running.trip.start.jobs) == 1:
+                    alone.append(running.started_s + one.record.wall_s)
+        self.outcomes.commit_all(finished)
+        now_s = self.clock()
+        for ideal_s in alone:
+            self.outlook.ended(now_s - ideal_s)
+        for done in finished:
+            if done.node.step is not None:
+                self.experience.add(done.node.step.recipe, done.record.wall_s)
+            self._finish(done.node)
+        if finished:
+            self.crew.losses = 0
+            self._guess_again(len(finished))
+
+    def _given_back(self, ended: Ended) -> Running | None:
+        """The attempt that ended, after its place and lanes are free again; None for one that is not under way."""
         running = self.running.pop(ended.id, None)
-        if running is None:
-            return  # heard twice: its first end was committed or failed
-        self.left[running.start] -= 1
-        if self.left[running.start] == 0:
-            del self.left[running.start]
-            self.policy.end([job.name for job in running.start.jobs])
-        if ended.is_innocent:
-            running.node.attempts -= 1
-            self._queue(running.node)
-        elif ended.record.error is not None:
-            self._end_badly(running, ended)
-        else:
-            self.outcomes.commit(running.node, running.spec, ended.record)
-            if running.node.step is not None:
-                self.experience.add(running.node.step.recipe, ended.record.wall_s)
-            self._finish(running.node)
+        if running is not None:
+            running.trip.left -= 1
+            if running.trip.left == 0:
+                self.policy.end([job.name for job in running.trip.start.jobs])
+        return running
 
     def _end_badly(self, running: Running, ended: Ended) -> None:
         """Try again where that is allowed, else fail."""
         node, record = running.node, ended.record
         assert record.error is not None
         cause = from_json(record.error).about(node.name)
+        if ended.is_lost and cause.code in ("worker-died", "out-of-memory"):
+            finding = f"lost while it ran {node.name}: {cause.message}"
+            self.observer.event("health", running.trip.start.places[0], finding=finding)
         if cause.code == "source-moved":
             disk.remove(self.workplace.store / "graph.json")  # what recipes captured while loading may be what moved
         if node.attempts <= self._retries(node, cause.code, ended) and not self.is_stopping:
@@ -420,16 +336,23 @@ class Driver:
         self, node: Node, cause: Any, spec: AttemptSpec | None = None, record: AttemptRecord | None = None
     ) -> None:
         self.outcomes.fail(node, cause, spec, record)
-        self.is_stopping = self.is_stopping or self.is_fail_fast
         self._finish(node)
 
     def _finish(self, node: Node) -> None:
         """A node is done: those that waited for it alone are ready."""
         node.is_done = True
+        node.forget()
         cause = self.outcomes.failed.get(node.id)
-        self.observer.event("ended", node.id, error=cause.code if cause and not node.is_blocked else None)
+        self.is_stopping = self.is_stopping or (self.is_fail_fast and cause is not None and not node.is_blocked)
+        state = "blocked" if node.is_blocked else "failed" if cause else "done"
+        self.observer.event("ended", node.id, state=state, error=cause.code if cause and state == "failed" else None)
         for name in node.readers:
             reader = self.nodes[name]
             reader.waits -= 1
             if reader.waits == 0:
                 self.arrived.append(reader)
+
+
+def _seconds(plan: Plan, recall: Recall) -> dict[str, float | None]:
+    """Predicted seconds of each intake and step of a plan; None where nothing was ever measured."""
+    return {n: found.s if found else None for n, found in forecasts(plan, recall.ledger, recall.currents).items()}

@@ -1,6 +1,7 @@
-"""Health of a run: what looks wrong while it still goes on. Pure.
+"""Health of a run: what looks wrong while it still goes on. Pure but for the look at a disk.
 
-Decides when a step counts as slow or stuck, and when a disk is nearly full. Only warns; a timeout is what ends a step.
+Decides when a step counts as slow or stuck, and when a disk is nearly full; says each once. Only warns; a timeout is
+what ends a step.
 """
 
 from __future__ import annotations
@@ -17,33 +18,81 @@ STUCK_AFTER_S = 300.0
 NEARLY_FULL_BYTES = 1 << 30
 NEARLY_FULL_SHARE = 0.02
 
+Finding = tuple[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """A running step: how long it has run and was predicted to, and the CPU seconds it used (None: not known)."""
+    """A running attempt: how long it has run and was predicted to, and what shows that it works.
 
+    ``cpu_s``: seconds of CPU that its process has used so far (None: not known); ``log_bytes``: what it has printed.
+    """
+
+    attempt: str
     name: str
     running_s: float
-    predicted_s: float | None
+    predicted_s: float | None = None
     cpu_s: float | None = None
+    log_bytes: int = 0
 
 
-def slow_steps(pulses: Iterable[Pulse]) -> Iterator[tuple[str, str]]:
-    """Name and finding of each step that runs much longer than predicted, or uses no CPU at all."""
-    for pulse in pulses:
-        if _is_stuck(pulse):
-            yield pulse.name, f"stuck? it used {pulse.cpu_s:.1f} s of CPU in {pulse.running_s:.0f} s"
-        elif pulse.predicted_s is not None:
-            limit_s = max(SLOW_AT_LEAST_S, SLOW_FACTOR * pulse.predicted_s)
-            if pulse.running_s > limit_s:
-                yield pulse.name, f"slow: {pulse.running_s:.0f} s so far, predicted {pulse.predicted_s:.1f} s"
+@dataclass(slots=True)
+class _Sign:
+    """The last sign of life of an attempt, and what was said of it already."""
+
+    cpu_s: float
+    log_bytes: int
+    at_s: float
+    is_said: bool = False
+    is_slow: bool = False
 
 
-def _is_stuck(pulse: Pulse) -> bool:
-    """Whether a step that has run for long uses no CPU to speak of."""
-    if pulse.cpu_s is None or pulse.running_s <= STUCK_AFTER_S:
-        return False
-    return pulse.cpu_s < STUCK_CPU_SHARE * pulse.running_s
+class Watch:
+    """Remembers the signs of life of running attempts from one look to the next."""
+
+    def __init__(self) -> None:
+        self._signs: dict[str, _Sign] = {}
+        self._said: set[str] = set()
+
+    def findings(self, now_s: float, pulses: Iterable[Pulse]) -> list[Finding]:
+        """Name and finding of each step that begins to look stuck or slow; of one that goes on so, nothing again."""
+        before, self._signs = self._signs, {}
+        found: list[Finding] = []
+        for pulse in pulses:
+            sign = before.get(pulse.attempt) or _Sign(pulse.cpu_s or 0.0, pulse.log_bytes, now_s)
+            self._signs[pulse.attempt] = sign
+            found += self._stuck(pulse, sign, now_s)
+            found += self._slow(pulse, sign)
+        return found
+
+    @staticmethod
+    def _stuck(pulse: Pulse, sign: _Sign, now_s: float) -> Iterator[Finding]:
+        """Whether an attempt has used no CPU to speak of, and printed nothing, for long."""
+        still_s = now_s - sign.at_s
+        is_at_work = pulse.cpu_s is None or pulse.cpu_s - sign.cpu_s > STUCK_CPU_SHARE * max(still_s, 1.0)
+        if is_at_work or pulse.log_bytes != sign.log_bytes:
+            sign.cpu_s, sign.log_bytes, sign.at_s, sign.is_said = pulse.cpu_s or 0.0, pulse.log_bytes, now_s, False
+        elif still_s > STUCK_AFTER_S and not sign.is_said:
+            sign.is_said = True
+            yield pulse.name, f"stuck? no CPU used and nothing printed for {still_s:.0f} s"
+
+    @staticmethod
+    def _slow(pulse: Pulse, sign: _Sign) -> Iterator[Finding]:
+        """Whether an attempt runs much longer than predicted."""
+        if pulse.predicted_s is None or sign.is_slow:
+            return
+        if pulse.running_s > max(SLOW_AT_LEAST_S, SLOW_FACTOR * pulse.predicted_s):
+            sign.is_slow = True
+            yield pulse.name, f"slow: {pulse.running_s:.0f} s so far, predicted {pulse.predicted_s:.1f} s"
+
+    def once(self, subject: str, finding: str | None) -> list[Finding]:
+        """A finding about something else, where it is new; None ends it: it will be said when it comes again."""
+        if finding is None:
+            self._said.discard(subject)
+        elif subject not in self._said:
+            self._said.add(subject)
+            return [(subject, finding)]
+        return []
 
 
 def disk_finding(folder: Path) -> str | None:

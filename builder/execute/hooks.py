@@ -1,7 +1,8 @@
 """Hooks: a project's own callables, told of steps before they start and after they end.
 
-Decides that a hook can never harm a build: what it raises is noted as a warning, and what it returns is ignored.
-Hooks run in the driver, one after the other, so they must be quick; they get plain values, never data.
+Decides that a hook can never harm a build: what it raises is noted as a warning, what it returns is ignored, and
+nobody waits for one that is slow. Hooks run in a thread of the driver, one after the other, in the order of events;
+they get plain values, never data.
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from __future__ import annotations
 import runpy
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
+from builder.authoring.guard import suspended
 from builder.errors import error
 
 Hook = Callable[[dict[str, Any]], object]
+Call = tuple[Hook, dict[str, Any]]
+PATIENCE_S = 10.0
+MOST_WAITING = 10_000
 KINDS = {"started": "before", "target": "after", "source": "after"}
 
 
@@ -55,22 +62,52 @@ def _wrong(text: str, reason: str) -> Exception:
 
 
 class Hooks:
-    """An observer that calls the project's hooks; their failures are kept in ``problems``."""
+    """An observer that calls the project's hooks; what goes wrong with them is kept in ``problems``."""
 
-    def __init__(self, hooks: Mapping[str, Sequence[Hook]]) -> None:
+    def __init__(self, hooks: Mapping[str, Sequence[Hook]], patience_s: float = PATIENCE_S) -> None:
         self.hooks = hooks
+        self.patience_s = patience_s
         self.problems: list[str] = []
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._thread: Thread | None = None
+        self._dropped = 0
 
     def event(self, kind: str, name: str, **facts: Any) -> None:
-        """Call the hooks that an event concerns."""
+        """Have the hooks called that an event concerns; never waits for them."""
         when = KINDS.get(kind)
         for hook in self.hooks.get(when, ()) if when else ():
-            try:
-                hook({"event": kind, "name": name, **facts})
-            except BaseException as caught:  # not even SystemExit may end a build
-                if isinstance(caught, KeyboardInterrupt):
-                    raise
-                self.problems.append(f"a hook failed at '{name}': {type(caught).__name__}: {caught}")
+            if self._calls.qsize() >= MOST_WAITING:
+                self._dropped += 1
+                continue
+            self._calls.put((hook, {"event": kind, "name": name, **facts}))
+            if self._thread is None:
+                self._thread = Thread(target=self._call_all, name="hooks", daemon=True)
+                self._thread.start()
+
+    def _call_all(self) -> None:
+        """Call one hook after the other, until there are no more; what they read is no recipe's doing."""
+        with suspended():
+            while (call := self._calls.get()) is not None:
+                hook, event = call
+                try:
+                    hook(event)
+                except BaseException as caught:  # not even SystemExit may end a build
+                    self.problems.append(f"a hook failed at '{event['name']}': {type(caught).__name__}: {caught}")
+
+    def finish(self) -> None:
+        """Wait for the hooks that were not called yet, but not for long; one that hangs is told and left."""
+        if self._thread is None:
+            return
+        self._calls.put(None)
+        self._thread.join(self.patience_s)
+        left = self._dropped + (self._calls.qsize() - 1 if self._thread.is_alive() else 0)
+        if self._thread.is_alive():
+            self.problems.append(
+                f"a hook has not ended {self.patience_s:g} s after the build; {left} calls were left out"
+            )
+        elif left:
+            self.problems.append(f"hooks were too slow: {left} calls were left out")
+        self._thread = None
 
     def close(self) -> None:
         """Hooks keep nothing open."""

@@ -5,9 +5,10 @@ Attempts run to their end inside `start`; a timeout cannot stop them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from builder.compile.policy import Place
+from builder.compile.policy import Place, Policy
 from builder.execute.runner import Ended
 from builder.execute.spec import AttemptRecord, AttemptSpec
 
@@ -23,13 +24,15 @@ class InlineRunner:
         """This process."""
         return self._places
 
+    def follow(self, policy: Policy) -> None:
+        """Nothing: there is one process."""
+
     def start(self, specs: Sequence[AttemptSpec], place: str) -> None:
         """Run attempts to their end."""
-        from builder.execute.attempt import run_attempt
+        from builder.execute.attempt import run_pack
 
-        for spec in specs:
-            record = AttemptRecord.from_bytes(run_attempt(spec.to_bytes(), in_worker=False))
-            self._ended.append(Ended(spec.id, record))
+        records = map(AttemptRecord.from_bytes, run_pack([spec.to_bytes() for spec in specs], in_worker=False))
+        self._ended += [Ended(record.id, record) for record in records]
 
     def is_begun(self, attempt: str) -> bool:
         """Whether an attempt has come to its first line: it has come to its last."""
@@ -42,6 +45,10 @@ class InlineRunner:
 
     def kill(self, attempt: str, code: str, message: str) -> None:
         """Nothing: every attempt has ended when this can be called."""
+
+    def everywhere(self, function: Callable[..., Any], *args: Any) -> list[Any]:
+        """Nothing: there is no worker."""
+        return []
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -17,6 +17,7 @@ from builder.execute.workspace import Files
 from builder.names import file_segments, path_segment
 from builder.store import disk
 from builder.store.manifest import Manifest
+from builder.store.parts import content_of
 from builder.tables.schema import Schema
 
 FRAMES = {
@@ -176,7 +177,9 @@ class Arrival:
         for part in manifest.parts:
             path = folder.joinpath(*file_segments(part.name))
             disk.make_folder(path.parent)
-            if not path.is_symlink():
+            if part.content is not None:
+                path.write_bytes(content_of(part))
+            elif not path.is_symlink():
                 path.symlink_to(self.store / part.path)
             found[part.name] = path
         return found
@@ -205,7 +208,10 @@ def read_part(store: Path, manifest: Manifest) -> bytes:
     StoreError
         ``store-damaged`` where the part is gone.
     """
-    path = store / manifest.parts[0].path
+    (part,) = manifest.parts
+    if part.content is not None:
+        return content_of(part)
+    path = store / part.path
     try:
         with suspended():
             return path.read_bytes()

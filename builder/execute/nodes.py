@@ -30,7 +30,10 @@ class Kind(StrEnum):
 
 @dataclass(slots=True)
 class Node:
-    """One piece of work; ``name`` is the source's, step's or family's, ``id`` is unique among all nodes."""
+    """One piece of work; ``name`` is the source's, step's or family's, ``id`` is unique among all nodes.
+
+    ``attempts`` are those that count; ``starts`` are all, also those that were taken back by nobody's fault.
+    """
 
     id: str
     name: str
@@ -43,9 +46,16 @@ class Node:
     is_blocked: bool = False
     is_guess: bool = False
     attempts: int = 0
+    starts: int = 0
     verdict: Verdict | None = None
     key: Digest | None = None
     fields: list[Field] = field(default_factory=list)
+
+    def forget(self) -> None:
+        """Let go of what only a node that is not done needs: a long run stays small."""
+        self.verdict = None
+        self.key = None
+        self.fields = []
 
     @property
     def timeout_s(self) -> float | None:
@@ -98,7 +108,7 @@ def _add(
             lanes=step.lanes,
             slots=step.slots,
             memory_bytes=step.memory_bytes,
-            needs=frozenset(step.needs),
+            needs=step.abilities,
         )
     nodes[identity] = Node(identity, name, kind, job, step, is_guess=predicted_s is None)
 

@@ -1,20 +1,20 @@
 """Outcomes: how each node ends, committed to the ledger and told in the report.
 
-Decides what is written together: a step's outputs, trace and pointers in one transaction. Never starts anything.
+Decides what is written together: a step's outputs, trace and pointers, and all that ended in one turn of the driver's
+loop, in one transaction. Never starts anything.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from builder.digests import Digest
 from builder.errors import BuilderError
 from builder.execute.nodes import Kind, Node
 from builder.execute.report import SourceReport, TargetReport
-from builder.execute.spec import AttemptRecord, AttemptSpec, Output
+from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, RecipeSpec
 from builder.execute.work import Workplace
 from builder.plan.keys import key_of
 from builder.plan.plan import Plan, Version, source_fields
@@ -22,9 +22,26 @@ from builder.plan.verdict import Reason
 from builder.sense.pins import write_pin
 from builder.situation import Situation
 from builder.store import disk
-from builder.store.commits import Attempt, Commit, Committer
+from builder.store.commits import Attempt, Commit, Committer, Restore
 from builder.store.manifest import Manifest
 from builder.store.recall import Recall
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A node whose present attempt brought what it should."""
+
+    node: Node
+    spec: AttemptSpec
+    record: AttemptRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Work to be committed with the next, and what follows once it is: ``then`` gets the numbers of its manifests."""
+
+    work: Commit | Restore
+    then: Callable[[Mapping[str, int]], None]
 
 
 class Outcomes:
@@ -37,7 +54,7 @@ class Outcomes:
         committer: Committer,
         run: int,
         workplace: Workplace,
-        publish: Callable[[str], None],
+        publish: Callable[..., None],
         tell: Callable[..., None],
     ) -> None:
         self.plan = plan
@@ -55,6 +72,27 @@ class Outcomes:
         self.sources: list[SourceReport] = []
         self.warnings: list[tuple[str, str]] = []
         self.fresh_steps: list[str] = []
+        self._waiting: list[Waiting] = []
+        self._to_publish: list[str] = []
+
+    def commit_all(self, finished: Sequence[Finished]) -> None:
+        """Commit what attempts brought, with all that waits, in one transaction; then report and publish it."""
+        for one in finished:
+            if one.node.kind is Kind.PIN:
+                self._pin(one.node.name, one.record.outputs[0].manifest)
+            else:
+                self._waiting.append(self._source(one) if one.node.kind is Kind.SOURCE else self._step(one))
+        self.flush()
+
+    def flush(self) -> None:
+        """Commit what waits: restores, and notes of sources of files. A kill before loses them; they are cheap."""
+        waiting, self._waiting = self._waiting, []
+        numbers = self.committer.commit_all(self.run, time.time(), [w.work for w in waiting])
+        for one, outputs in zip(waiting, numbers, strict=True):
+            one.then(outputs)
+        to_publish, self._to_publish = self._to_publish, []
+        if to_publish:
+            self.publish(*to_publish)
 
     def _report(self, report: TargetReport) -> None:
         """Add a target to the report, and tell of it."""
@@ -72,6 +110,7 @@ class Outcomes:
         """A step proved fresh: its present outputs stand."""
         for target, (number, digest) in outputs.items():
             self.versions[target] = Version(digest, number)
+            self.tell("fresh", target)
         self.fresh_steps.append(node.name)
 
     def forget_failures(self) -> None:
@@ -84,33 +123,38 @@ class Outcomes:
         """Point a source at a version that was taken in before."""
         assert node.key is not None
         difference = self._difference(node.name, digest)
-        self.committer.restored(self.run, node.name, node.key, {node.name: number})
         self.versions[node.name] = Version(digest, number)
-        if self.situation.is_table(node.name):
-            rows = self.recall.manifest(number).rows
-            self._report_source(SourceReport(node.name, "restored", rows, difference))
+
+        def then(numbers: Mapping[str, int]) -> None:
+            if self.situation.is_table(node.name):
+                rows = self.recall.manifest(number).rows
+                self._report_source(SourceReport(node.name, "restored", rows, difference))
+
+        self._waiting.append(Waiting(Restore(node.name, node.key, {node.name: number}), then))
 
     def note_files(self, node: Node) -> None:
         """Note the present version of a source of files, which needs no intake."""
         sensed = self.situation.sources[node.name]
         assert sensed.content is not None and node.key is not None
         manifest = Manifest("files", sensed.content, (), bytes=sensed.bytes)
-        self.committer.built(self.run, time.time(), Commit(node.name, node.key, node.fields, {node.name: manifest}))
+        self._waiting.append(Waiting(Commit(node.name, node.key, node.fields, {node.name: manifest}), lambda _: None))
 
     def restore_step(self, node: Node, outputs: Mapping[str, tuple[int, Digest]], reasons: tuple[Reason, ...]) -> None:
         """Point a step's targets at what the store has."""
         assert node.step is not None and node.key is not None
         chosen = {t: outputs[t] for t in node.step.targets}
         differences = {t: self._difference(t, digest) for t, (_, digest) in chosen.items()}
-        self.committer.restored(self.run, node.name, node.key, {t: n for t, (n, _) in chosen.items()})
-        for target, (number, digest) in chosen.items():
-            self.versions[target] = Version(digest, number)
-            manifest = self.recall.manifest(number)
-            rows = manifest.rows if manifest.kind == "table" else None
-            self._report(
-                TargetReport(target, "restored", "store", rows=rows, difference=differences[target], reasons=reasons)
-            )
-            self.publish(target)
+        self.versions.update((t, Version(digest, number)) for t, (number, digest) in chosen.items())
+
+        def then(numbers: Mapping[str, int]) -> None:
+            for target, number in numbers.items():
+                manifest = self.recall.manifest(number)
+                rows = manifest.rows if manifest.kind == "table" else None
+                counts = differences[target]
+                self._report(TargetReport(target, "restored", "store", rows=rows, difference=counts, reasons=reasons))
+                self._to_publish.append(target)
+
+        self._waiting.append(Waiting(Restore(node.name, node.key, {t: n for t, (n, _) in chosen.items()}), then))
 
     def _difference(self, name: str, digest: Digest) -> tuple[int, int, int] | None:
         """Rows that differ between the present version and another that the store has, where that was counted."""
@@ -123,18 +167,9 @@ class Outcomes:
 
     def _has_manifest(self, number: int) -> bool:
         """Whether every part of one output lies in the store."""
-        return all((self.workplace.store / p.path).exists() for p in self.recall.manifest(number).parts)
+        return all((self.workplace.store / p.path).exists() for p in self.recall.manifest(number).files)
 
     # -- after an attempt ------------------------------------------------------------------------------------------
-
-    def commit(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> None:
-        """Commit what an attempt brought."""
-        if node.kind is Kind.PIN:
-            self._pin(node.name, record.outputs[0].manifest)
-        elif node.kind is Kind.SOURCE:
-            self._commit_source(node, spec, record)
-        else:
-            self._commit_step(node, spec, record)
 
     def _pin(self, base: str, manifest: Manifest) -> None:
         """Fix a source's schema as a file of the project, before anything is committed under it."""
@@ -143,26 +178,40 @@ class Outcomes:
             write_pin(self.workplace.project, base, manifest.schema)
             self.situation = replace(self.situation, pins={**self.situation.pins, base: manifest.schema})
 
-    def _commit_source(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> None:
+    def _source(self, one: Finished) -> Waiting:
+        """A source that was taken in, to be committed."""
+        node, record = one.node, one.record
         (output,) = record.outputs
         base = self.graph.sources[node.name].base
         if base not in self.situation.pins:
             self._pin(base, output.manifest)
         node.fields = source_fields(node.name, self.situation)
         node.key = key_of(node.fields)
-        (is_same,) = self._commit(node, spec, record).values()
-        difference = (0, 0, 0) if is_same else output.difference
-        rows = output.manifest.rows
-        outcome = "unchanged" if is_same else "read"
-        self._report_source(SourceReport(node.name, outcome, rows, difference, record.wall_s, record.cpu_s))
+        commit, is_same = self._commit(one)
 
-    def _commit_step(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> None:
+        def then(numbers: Mapping[str, int]) -> None:
+            self._take(record, commit, numbers)
+            outcome = "unchanged" if is_same[node.name] else "read"
+            difference = (0, 0, 0) if is_same[node.name] else output.difference
+            costs = (record.wall_s, record.cpu_s)
+            self._report_source(SourceReport(node.name, outcome, output.manifest.rows, difference, *costs))
+
+        return Waiting(commit, then)
+
+    def _step(self, one: Finished) -> Waiting:
+        """A step that ran, to be committed."""
+        node, record = one.node, one.record
         self._warn_if_not_deterministic(node, record.outputs)
-        is_same = self._commit(node, spec, record)
-        for output in record.outputs:
-            self._report(self._built(node, record, output, is_same[output.name]))
-            self.publish(output.name)
-        self.warnings += [("warning", f"{node.name}: {w}") for w in record.warnings]
+        commit, is_same = self._commit(one)
+
+        def then(numbers: Mapping[str, int]) -> None:
+            self._take(record, commit, numbers)
+            for output in record.outputs:
+                self._report(self._built(node, record, output, is_same[output.name]))
+                self._to_publish.append(output.name)
+            self.warnings += [("warning", f"{node.name}: {w}") for w in record.warnings]
+
+        return Waiting(commit, then)
 
     def _built(self, node: Node, record: AttemptRecord, output: Output, is_same: bool) -> TargetReport:
         """The report on a target whose step ran."""
@@ -191,20 +240,26 @@ class Outcomes:
                 text = f"'{output.name}' came out differently from the same inputs: the new output is taken"
                 self.warnings.append(("not-deterministic", text))
 
-    def _commit(self, node: Node, spec: AttemptSpec, record: AttemptRecord) -> dict[str, bool]:
-        """Commit the outputs of an attempt; whether each equals its last version, by name.
+    def _commit(self, one: Finished) -> tuple[Commit, dict[str, bool]]:
+        """What to commit of an attempt, and whether each output equals its last version, by name.
 
-        An output that equals its last version keeps that version's parts; the new ones are removed again.
+        An output that equals its last version keeps that version's parts.
         """
+        node, record = one.node, one.record
         assert node.key is not None
         outputs: dict[str, Manifest | int] = {}
         is_same = {}
+        differences: dict[tuple[str, str], tuple[int, int, int]] = {}
         for output in record.outputs:
             current = self.recall.currents.get(output.name)
             is_same[output.name] = current is not None and current.digest == output.manifest.digest
             outputs[output.name] = output.manifest
-            if current is not None and is_same[output.name] and self._has_manifest(current.manifest_id):
+            if current is None:
+                continue
+            if is_same[output.name] and self._has_manifest(current.manifest_id):
                 outputs[output.name] = current.manifest_id
+            if output.difference is not None:
+                differences[current.digest, output.manifest.digest] = output.difference
         recipe = self.graph.recipes[node.step.recipe] if node.step else None
         commit = Commit(
             node.name,
@@ -216,22 +271,21 @@ class Outcomes:
             record.cpu_s,
             record.peak_rss_bytes,
             None if recipe is None else (recipe.fingerprint, recipe.items),
-            {
-                (self.recall.currents[o.name].digest, o.manifest.digest): o.difference
-                for o in record.outputs
-                if o.difference is not None and o.name in self.recall.currents
-            },
+            differences,
+            self.attempt(node, one.spec, record, "done"),
         )
-        numbers = self.committer.built(self.run, time.time(), commit, self.attempt(node, spec, record, "done"))
+        return commit, is_same
+
+    def _take(self, record: AttemptRecord, commit: Commit, numbers: Mapping[str, int]) -> None:
+        """Let others read what was committed; parts that are not needed, since the last version's are, go."""
         for output in record.outputs:
-            if isinstance(outputs[output.name], int):
+            if isinstance(commit.outputs[output.name], int):
                 self.drop(output.manifest)
             self.versions[output.name] = Version(output.manifest.digest, numbers[output.name])
-        return is_same
 
     def drop(self, manifest: Manifest) -> None:
         """Remove parts that nothing names."""
-        for part in manifest.parts:
+        for part in manifest.files:
             disk.remove(self.workplace.store / part.path)
             disk.remove(self.workplace.store / (part.path + ".rows"))
 
@@ -241,11 +295,15 @@ class Outcomes:
             node.id,
             node.attempts,
             outcome,
-            str(Path(spec.log).relative_to(self.workplace.store)),
+            spec.log.removeprefix(f"{self.workplace.store}/"),
             time.time(),
             record.wall_s,
             record.cpu_s,
             record.peak_rss_bytes,
+            node.step.recipe if node.step else node.name.partition("[")[0],
+            *volume_in(spec.work),
+            sum(output.manifest.bytes for output in record.outputs),
+            sum(output.manifest.rows for output in record.outputs),
         )
 
     # -- failures --------------------------------------------------------------------------------------------------
@@ -294,3 +352,12 @@ class Outcomes:
             declared = str(self.situation.declarations[node.name.partition("[")[0]].place)
         cause.place = cause.place or declared
         return cause
+
+
+def volume_in(work: RecipeSpec | IntakeSpec) -> tuple[int, int]:
+    """(bytes, rows) that an attempt is given to read; a source's files, and inputs that are no tables, have no rows."""
+    if isinstance(work, IntakeSpec):
+        return sum(f.bytes for f in work.files), 0
+    items = [item for given in work.inputs for item in given.items]
+    size = sum(item.manifest.bytes if item.manifest else sum(f.bytes for f in item.files or ()) for item in items)
+    return size, sum(item.manifest.rows for item in items if item.manifest)

@@ -1,15 +1,38 @@
-"""What a worker process does first: leave interrupts to the driver, and say where it was when it crashes."""
+"""What a worker process does first, so that it can be ended with all it started, and says where it was when it crashes.
+
+Decides nothing of attempts. Interrupts are left to the driver.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import faulthandler
+import os
 import signal
 import threading
 from typing import Any
 
+_PR_SET_PDEATHSIG = 1
+
 
 def dask_setup(worker: Any) -> None:
-    """Ignore interrupts, which reach the whole process group but are the driver's to act on."""
+    """Ignore interrupts, lead a session of its own, and die with the nanny."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # it reaches the whole process group, but is the driver's to act on
     faulthandler.enable()
+    if getattr(worker, "nanny", None):
+        with contextlib.suppress(OSError):
+            os.setsid()  # what the recipes start is found by the session, even when this process is dead
+        _die_with_parent()
+
+
+def _die_with_parent() -> None:
+    """Let the kernel end this process when its parent dies: Dask's own watch cannot while a recipe holds the GIL."""
+    parent = os.getppid()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)

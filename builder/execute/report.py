@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from builder.errors import BuilderError
+from builder.nouns import dataclass
 from builder.plan.verdict import Reason
 
 OUTCOMES = ("built", "updated", "unchanged", "restored", "failed", "blocked")

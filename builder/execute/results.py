@@ -17,7 +17,7 @@ from builder.errors import BuilderError, error
 from builder.graph.declare import RecipeDecl
 from builder.store import disk
 from builder.store.manifest import Kind, Layer, Manifest, Part, files_digest
-from builder.store.parts import PartFolder
+from builder.store.parts import PartFolder, inlined
 
 HINT = "return a frame, a pyarrow Table, dict, list, bytes, a matplotlib figure, or a Path in b.workspace()"
 
@@ -87,14 +87,16 @@ class Results:
 
     def _single(self, kind: Kind, content: bytes, suffix: str) -> Manifest:
         """An output of one file with this content."""
+        part = inlined(content) if self.folder.is_small(len(content)) else self._written(content, suffix)
+        return Manifest(kind, files_digest(kind, [("", part.digest)]), (Layer((part,)),), bytes=part.bytes)
+
+    def _written(self, content: bytes, suffix: str) -> Part:
+        """A part with this content in a file of its own."""
         relative, path = self.folder.fresh(suffix)
         disk.before("write", path)
         with disk.writing(path):
             path.write_bytes(content)
-        size = self.folder.seal(path)
-        digest = digest_bytes(content)
-        part = Part(relative, 0, size, "", digest)
-        return Manifest(kind, files_digest(kind, [("", digest)]), (Layer((part,)),), bytes=size)
+        return Part(relative, 0, self.folder.seal(path), "", digest_bytes(content))
 
     def _json(self, value: Any) -> bytes:
         """A JSON value as canonical bytes: keys sorted, so that the order of insertion does not count."""
@@ -118,7 +120,9 @@ class Results:
             raise self._wrong("wrote a link in its workspace", "write plain files")
         files = [p for p in found if p.is_file()]
         kind: Kind = "file" if resolved.is_file() else "files"
-        parts = [self._moved(p, p.name if kind == "file" else p.relative_to(resolved).as_posix()) for p in files]
+        is_small = self.folder.is_small(sum(p.stat().st_size for p in files))
+        take = _read if is_small else self._moved
+        parts = [take(p, p.name if kind == "file" else p.relative_to(resolved).as_posix()) for p in files]
         digest = files_digest(kind, [(p.name, p.digest) for p in parts])
         return Manifest(kind, digest, (Layer(tuple(parts)),), bytes=sum(p.bytes for p in parts))
 
@@ -130,6 +134,11 @@ class Results:
         digest = hash_file(str(path))
         disk.replace(path, target)
         return Part(relative, 0, self.folder.seal(target), name, digest)
+
+
+def _read(path: Path, name: str) -> Part:
+    """One small file of the workspace as a part that has its bytes with it."""
+    return inlined(path.read_bytes(), name=name)
 
 
 def _is_frame(value: Any) -> bool:

@@ -6,11 +6,11 @@ Decides the wire format. A worker gets paths and manifests, never data; it sends
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import Any
 
 from builder.digests import Digest
 from builder.names import Params, value_from_json, value_json
+from builder.nouns import dataclass, field
 from builder.sources import SourceFile
 from builder.store.manifest import Manifest
 from builder.tables.schema import Schema
@@ -166,6 +166,7 @@ class AttemptSpec:
     """One execution of a step: the work, and where the store, the project, the log and the scratch space are.
 
     ``previous`` maps a target (or the source) to the manifest of its last version, to count the changed rows.
+    ``helpers`` are further workers whose slots it was given, for its Dask collections.
     """
 
     id: str
@@ -177,6 +178,13 @@ class AttemptSpec:
     scratch: str
     work: RecipeSpec | IntakeSpec
     previous: dict[str, Manifest] = field(default_factory=dict)
+    helpers: tuple[str, ...] = ()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the builder that made it, from its id (``STEP-EPOCH-RUN-NUMBER``); 0 where that names none."""
+        words = self.id.rsplit("-", 3)[1:]
+        return int(words[0]) if len(words) == 3 and all(map(str.isdecimal, words)) else 0
 
     def to_bytes(self) -> bytes:
         """The spec as UTF-8 JSON."""
@@ -184,6 +192,7 @@ class AttemptSpec:
         value["kind"] = "intake" if isinstance(self.work, IntakeSpec) else "recipe"
         value["work"] = self.work.to_json()
         value["previous"] = {n: m.to_json() for n, m in self.previous.items()}
+        value["helpers"] = self.helpers
         return json.dumps(value).encode()
 
     @staticmethod
@@ -194,7 +203,8 @@ class AttemptSpec:
         work = value.pop("work")
         previous = {n: Manifest.from_json(m) for n, m in value.pop("previous").items()}
         spec = IntakeSpec.from_json(work) if kind == "intake" else RecipeSpec.from_json(work)
-        return AttemptSpec(**value, work=spec, previous=previous)
+        helpers = tuple(value.pop("helpers"))
+        return AttemptSpec(**value, work=spec, previous=previous, helpers=helpers)
 
 
 @dataclass(frozen=True, slots=True)

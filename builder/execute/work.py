@@ -30,14 +30,15 @@ class Workplace:
     ) -> AttemptSpec:
         """An attempt's spec with its log and scratch folder."""
         number = identity.rsplit("-", 1)[-1]
+        store = str(self.store)
         return AttemptSpec(
             id=identity,
             step=step,
             project=str(self.project),
             recipes=str(self.recipes),
-            store=str(self.store),
-            log=str(self.store / "logs" / f"r{run}" / f"{path_segment(step)}.{number}.log"),
-            scratch=str(self.store / "scratch" / digest_of("scratch", identity)[:24]),
+            store=store,
+            log=f"{store}/logs/r{run}/{path_segment(step)}.{number}.log",
+            scratch=f"{store}/scratch/{digest_of('scratch', identity)[:24]}",
             work=work,
             previous=dict(previous),
         )

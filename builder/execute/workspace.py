@@ -9,17 +9,20 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from builder.errors import error
+from builder.store import disk
 
 _workspace: list[Path] = []
 
 
 def workspace() -> Path:
-    """The folder that belongs to the running attempt alone; removed when it ends.
+    """The folder that belongs to the running attempt alone; made when it is first asked for, removed when it ends.
 
     Raises
     ------
     ConfigError
         ``recipe-declaration`` where no recipe is running.
+    StoreError
+        ``store-full`` or another where it cannot be made.
     """
     if not _workspace:
         raise error(
@@ -27,6 +30,7 @@ def workspace() -> Path:
             "b.workspace() was called outside of a running recipe",
             hint="call it inside the recipe's function",
         )
+    disk.make_folder(_workspace[-1])
     return _workspace[-1]
 
 

@@ -74,6 +74,12 @@ def take_in(spec: IntakeSpec, folder: PartFolder, scratch: Path) -> tuple[Manife
         raise
 
 
+def load_parser(format: str) -> None:
+    """Import what it takes to read this format and to write a table, so that no source pays for it as its own time."""
+    for module in (_PARSERS[format][0], "builder.tables.arrow", "builder.tables.write"):
+        importlib.import_module(module)
+
+
 def open_source(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
     """The source as its format's parser gives it; see `builder.formats.text.open_csv` for `is_certain`."""
     module, name = _PARSERS[spec.format]

@@ -6,10 +6,10 @@ Decides the shape of sources, recipes and references. Never resolves a name: `gr
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from builder.digests import Scalar
+from builder.nouns import dataclass, field
 
 Publish = bool | None
 

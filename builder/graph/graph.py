@@ -5,15 +5,19 @@ Decides what depends on what. Holds no function of a recipe, so that it can be k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from builder.digests import Digest
 from builder.errors import error
+from builder.lazy import Lazy
 from builder.names import Params, value_from_json, value_json
+from builder.nouns import dataclass, field
+
+CLUSTER = "cluster"
+"""What a step needs that wants its Dask collections computed on all the slots it takes; no worker has to have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,16 @@ class Step:
     priority: int = 0
 
     @property
+    def is_on_cluster(self) -> bool:
+        """Whether its Dask collections run on all the slots it takes."""
+        return CLUSTER in self.needs
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What a worker must have to run it."""
+        return frozenset(self.needs) - {CLUSTER}
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """Full names of all it reads, in order, each once."""
         if len(self.edges) == 1:
@@ -171,6 +185,16 @@ class SourceNode:
         return SourceNode(value[0], value[1], tuple((k, value_from_json(v)) for k, v in value[2]))
 
 
+class KeptSteps(Lazy[Step]):
+    """The steps of a graph that was kept as JSON, each made from its row when it is first asked for."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Iterable[list[Any]]) -> None:
+        self.rows: dict[str, list[Any]] = {row[0]: row for row in rows}
+        super().__init__(self.rows, lambda name: Step.from_json(self.rows[name]))
+
+
 @dataclass(frozen=True)
 class Graph:
     """Sources and steps in topological order; steps by name, and the step that makes each target."""
@@ -198,26 +222,51 @@ class Graph:
     @property
     def targets(self) -> Iterable[str]:
         """Names of all targets, in topological order."""
+        if isinstance(self.steps, KeptSteps):
+            return self.maker  # made from the same rows
         return (t for s in self.steps.values() for t in s.targets)
 
     def step_of(self, target: str) -> Step:
         """The step that makes a target; KeyError for a source or an unknown name."""
         return self.steps[self.maker[target]]
 
+    def _ways(self) -> Iterator[tuple[str, Iterable[str], Iterable[str]]]:
+        """Each step with the names it reads, in which one may stand twice, and its targets; makes no step."""
+        if isinstance(self.steps, KeptSteps):
+            for row in self.steps.rows.values():
+                edges = row[3]
+                reads = edges[0][2] if len(edges) == 1 else [n for edge in edges for n in edge[2]]
+                yield row[0], reads, row[4]
+        else:
+            for step in self.steps.values():
+                yield step.name, step.reads, step.targets
+
     @cached_property
     def leaves(self) -> frozenset[str]:
         """Targets that no step reads."""
-        read = {n for s in self.steps.values() for n in s.reads}
+        read: set[str] = set()
+        for _, reads, _ in self._ways():
+            read.update(reads)
         return frozenset(t for t in self.targets if t not in read)
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[str, ...]]:
         """Names of the steps that read a source or target directly."""
-        found: dict[str, list[str]] = {}
-        for step in self.steps.values():
-            for name in step.reads:
-                found.setdefault(name, []).append(step.name)
+        found: dict[str, dict[str, None]] = {}
+        for step, reads, _ in self._ways():
+            for name in reads:
+                found.setdefault(name, {})[step] = None
         return {n: tuple(s) for n, s in found.items()}
+
+    def cone(self, names: Iterable[str], steps: Iterable[str] = ()) -> list[str]:
+        """In topological order: these steps, and all that need one of these sources or targets, directly or not."""
+        hot, wanted = set(names), set(steps)
+        found = []
+        for step, reads, targets in self._ways():
+            if step in wanted or not hot.isdisjoint(reads):
+                hot.update(targets)
+                found.append(step)
+        return found
 
     def upstream(self, steps: Iterable[str]) -> set[str]:
         """Names of these steps and of all steps they need."""
@@ -252,15 +301,11 @@ class Graph:
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Graph:
         """The graph that `to_json` wrote; its order is taken as it stands."""
-        steps = [Step.from_json(s) for s in value["steps"]]
+        steps = KeptSteps(value["steps"])
         sources = [SourceNode.from_json(s) for s in value["sources"]]
         recipes = [RecipeNode.from_json(r) for r in value["recipes"]]
-        return Graph(
-            {s.name: s for s in sources},
-            {r.name: r for r in recipes},
-            {s.name: s for s in steps},
-            {t: s.name for s in steps for t in s.targets},
-        )
+        maker = {t: row[0] for row in steps.rows.values() for t in row[4]}
+        return Graph({s.name: s for s in sources}, {r.name: r for r in recipes}, steps, maker)
 
 
 def _topological(steps: Mapping[str, Step], maker: Mapping[str, str], recipes: Mapping[str, RecipeNode]) -> list[str]:

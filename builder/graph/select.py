@@ -7,7 +7,6 @@ A family without members selects nothing; so does a member that a list names and
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 
@@ -99,7 +98,9 @@ def _may_be_none(graph: Graph, name: str, *, is_listed: bool) -> bool:
 
 def _unknown(graph: Graph, text: str, sets: Mapping[str, tuple[str, ...]]) -> Exception:
     known = [*graph.targets, *graph.recipes, *graph.sources, *sets]
-    near = difflib.get_close_matches(text.strip("+"), known, n=3, cutoff=0.5)
+    from difflib import get_close_matches
+
+    near = get_close_matches(text.strip("+"), known, n=3, cutoff=0.5)
     return error(
         "unknown-target",
         f"no target, source or set is called '{text}'",

@@ -7,8 +7,9 @@ apart. Grain, layout, lanes, paths and times are no fields: a full and an increm
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import cache
 from itertools import chain
+from typing import Any
 
 from builder.digests import Digest, digest_bytes, digest_of
 from builder.graph.declare import SourceDecl
@@ -52,12 +53,21 @@ def step_fields(step: Step, situation: Situation, digest_of_read: DigestOf) -> l
     sources = situation.graph.sources
     for edge in step.edges:
         fields.append(("recipe", f"input {edge.parameter}", _shape(edge)))
-        columns = None if edge.columns is None else tuple(dict.fromkeys((*edge.columns, *(c for c, _ in edge.where))))
-        listed = "" if columns is None else f"({','.join(columns)})"
+        columns = columns_read(edge)
         for name in edge.names:
             kind = "source" if name in sources else "upstream"
-            fields.append((kind, name + listed, digest_of_read(name, columns)))
+            fields.append((kind, subject_of(name, columns), digest_of_read(name, columns)))
     return fields
+
+
+def columns_read(edge: Edge) -> tuple[str, ...] | None:
+    """The columns that an edge depends on, each once; None: all."""
+    return None if edge.columns is None else tuple(dict.fromkeys((*edge.columns, *(c for c, _ in edge.where))))
+
+
+def subject_of(name: str, columns: tuple[str, ...] | None) -> str:
+    """What is read of a dataset, as fields and reasons name it."""
+    return name if columns is None else f"{name}({','.join(columns)})"
 
 
 def _recipe_fields(name: str, situation: Situation) -> list[Field]:
@@ -96,5 +106,14 @@ def intake_fields(sensed: Sensed, declaration: SourceDecl, pin: Schema | None) -
 
 def _declared(declaration: SourceDecl) -> str:
     """The digest of what a declaration says of the content; its place and path do not count."""
-    bare = replace(declaration, place=None, path="", name="")  # type: ignore[arg-type]
+    return _declared_digest(tuple(getattr(declaration, name) for name in _SAYS))
+
+
+@cache
+def _declared_digest(says: tuple[Any, ...]) -> str:
+    """The digest of a declaration that says this; most sources of a project say the same."""
+    bare = SourceDecl(name="", path="", place=None, **dict(zip(_SAYS, says, strict=True)))  # type: ignore[arg-type]
     return digest_of("source", repr(bare))
+
+
+_SAYS = tuple(name for name in SourceDecl.__match_args__ if name not in ("name", "path", "place"))

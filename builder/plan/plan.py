@@ -6,14 +6,17 @@ for a digest. Linear in steps and edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Container, Iterable, Mapping
+from functools import cached_property, partial
 from typing import Protocol
 
 from builder.digests import Digest
-from builder.plan.keys import UNKNOWN, Field, intake_fields, key_of, step_fields
-from builder.plan.verdict import Action, Reason, State, Traces, Verdict, judge
+from builder.graph.graph import Graph, Step
+from builder.lazy import Lazy
+from builder.nouns import dataclass
+from builder.plan.keys import UNKNOWN, Field, columns_read, intake_fields, key_of, step_fields, subject_of
+from builder.plan.last import LastLook
+from builder.plan.verdict import Action, Reason, State, Traces, Verdict, judge, may_change
 from builder.situation import Situation
 from builder.store.manifest import Manifest, read_digest
 
@@ -28,6 +31,9 @@ class Memory(Traces, Protocol):
 
     def current_key(self, name: str) -> Digest | None:
         """The key of the present version of a source."""
+
+    def expect(self, steps: Iterable[str]) -> None:
+        """Hear which steps will be judged, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,12 @@ class Plan:
     intakes: tuple[str, ...]
     steps: tuple[str, ...]
     is_forced: bool = False
+
+    @cached_property
+    def not_fresh(self) -> Mapping[str, Verdict]:
+        """The verdicts on steps that are not fresh, in topological order."""
+        judged = self.verdicts.made if isinstance(self.verdicts, Lazy) else self.verdicts
+        return {name: verdict for name, verdict in judged.items() if verdict.state is not State.FRESH}
 
     def verdict_of(self, target: str) -> Verdict:
         """The verdict on the step that makes a target."""
@@ -127,45 +139,132 @@ def _source_reasons(old: list[Field], new: list[Field], shown: Mapping[str, str]
 
 
 def make_plan(
-    situation: Situation, memory: Memory, wanted: Iterable[str] | None = None, *, is_forced: bool = False
+    situation: Situation,
+    memory: Memory,
+    wanted: Iterable[str] | None = None,
+    *,
+    is_forced: bool = False,
+    last: LastLook | None = None,
 ) -> Plan:
-    """The plan that brings the wanted targets (None: all) up to date."""
+    """The plan that brings the wanted targets (None: all) up to date.
+
+    `last` is a look whose stamp is that of this situation and memory: what it found fresh, and what needs no source
+    that moved since, is not judged again.
+    """
     graph = situation.graph
     sources = {name: source_verdict(name, situation, memory) for name in graph.sources}
-    versions = _source_versions(situation, sources)
-    steps = set(graph.steps) if wanted is None else graph.upstream({graph.maker[t] for t in wanted})
+    known = _source_versions(situation, sources)
+    redo: Collection[str] = graph.steps
+    moved: Collection[str] = graph.sources
+    if last is not None and not is_forced:
+        moved = frozenset(last.moved(version_texts(graph, known)))
+        redo = dict.fromkeys(graph.cone(moved, last.unsettled))
+    memory.expect(redo)
+    verdicts, versions = _kept(redo, known, graph, memory)
+    steps = None if wanted is None else graph.upstream({graph.maker[t] for t in wanted})
+    forced = NOTHING if not is_forced else frozenset(graph.steps if steps is None else steps)
+    broken = _broken(situation, memory, sources)
     changed = frozenset(n for n, v in sources.items() if v.action is Action.RUN and v.state in ("changed", "new"))
-    broken = {n for n, s in situation.sources.items() if s.problem is not None}
-    broken |= {n for n in changed if memory.failed_key(n) == sources[n].key}
-    verdicts: dict[str, Verdict] = {}
-    for step in graph.steps.values():
-        verdict = judge(
-            step.name,
-            step.targets,
-            step_fields(step, situation, partial(digest_of_read, versions, memory)),
-            memory,
-            changed=changed,
-            blocked=frozenset(broken.intersection(step.reads)) if broken else NOTHING,
-            is_forced=is_forced and step.name in steps,
-            is_pure=graph.recipes[step.recipe].pure,
-        )
-        verdicts[step.name] = verdict
+    read = partial(digest_of_read, versions, memory)
+    for name in redo:
+        step = graph.steps[name]
+        blocked = frozenset(broken.intersection(step.reads)) if broken else NOTHING
+        verdict = None
+        if redo is not graph.steps and not blocked and last is not None and name not in last.unsettled:
+            verdict = _waiting(step, graph, memory, versions, moved, redo)
+        if verdict is None:
+            verdict = judge(
+                name,
+                step.targets,
+                step_fields(step, situation, read),
+                memory,
+                changed=changed,
+                blocked=blocked,
+                is_forced=name in forced,
+                is_pure=graph.recipes[step.recipe].pure,
+            )
+        verdicts.made[name] = verdict
         if verdict.outputs is not None:
             for target in step.targets:
                 number, digest = verdict.outputs[target]
-                versions[target] = Version(digest, number)
+                versions.add(target, Version(digest, number))
         elif verdict.state in (State.FAILED, State.BLOCKED):
             broken |= set(step.targets)
-    todo = tuple(s for s in graph.steps if s in steps and verdicts[s].action is not Action.NONE)
-    read = {n for s in steps for n in graph.steps[s].reads if n in graph.sources}
-    needed = read if wanted is not None else set(graph.sources)
-    intakes = tuple(n for n, v in sources.items() if n in needed and v.action is not Action.NONE)
+    todo = tuple(s for s in redo if (steps is None or s in steps) and verdicts[s].action is not Action.NONE)
+    needed = None if steps is None else {n for s in steps for n in graph.steps[s].reads}
+    intakes = tuple(n for n, v in sources.items() if v.action is not Action.NONE and (needed is None or n in needed))
     return Plan(situation, verdicts, sources, versions, intakes, todo, is_forced)
+
+
+def _kept(
+    redo: Collection[str], known: dict[str, Version], graph: Graph, memory: Memory
+) -> tuple[Lazy[Verdict], Lazy[Version]]:
+    """The verdicts and versions of all steps but those to be judged anew: fresh as they were built."""
+
+    def verdict(name: str) -> Verdict:
+        key = memory.built_key(name)
+        return Verdict(State.FRESH, Action.NONE, (), key, None if key is None else memory.present(name, key))
+
+    verdicts = Lazy(graph.steps, verdict)
+
+    def version(name: str) -> Version:
+        outputs = verdicts[graph.maker[name]].outputs
+        if outputs is None or name not in outputs:
+            raise KeyError(name)
+        return Version(outputs[name][1], outputs[name][0])
+
+    kept = () if redo is graph.steps else [t for t, step in graph.maker.items() if step not in redo]
+    return verdicts, Lazy(dict.fromkeys((*known, *kept)), version, known)
+
+
+def _broken(situation: Situation, memory: Memory, sources: Mapping[str, SourceVerdict]) -> set[str]:
+    """The sources that cannot be had: with a problem, or with content that failed to be taken in."""
+    broken = {n for n, s in situation.sources.items() if s.problem is not None}
+    unread = (n for n, v in sources.items() if v.action is Action.RUN and v.state in ("changed", "new"))
+    return broken | {n for n in unread if memory.failed_key(n) == sources[n].key}
+
+
+def _waiting(
+    step: Step,
+    graph: Graph,
+    memory: Memory,
+    versions: Lazy[Version],
+    moved: Container[str],
+    redo: Container[str],
+) -> Verdict | None:
+    """The verdict on a step that was fresh, where all that is new is that upstreams may change; None where not.
+
+    It is what `judge` would say, for no field of its key but those is another.
+    """
+    if memory.failed_key(step.name) is not False:
+        return None
+    reasons = []
+    for edge in step.edges:
+        columns = columns_read(edge)
+        for name in edge.names:
+            if name in moved:
+                return None
+            if graph.maker.get(name) in redo:
+                if name in versions:
+                    return None
+                reasons.append(may_change(subject_of(name, columns)))
+    return Verdict(State.PENDING, Action.RUN, tuple(reasons)) if reasons else None
+
+
+def look_of(plan: Plan, stamp: Digest) -> LastLook:
+    """What this look found, for the next one; `plan` is of the whole graph, and not forced."""
+    return LastLook(stamp, version_texts(plan.situation.graph, plan.versions), frozenset(plan.not_fresh))
+
+
+def version_texts(graph: Graph, versions: Mapping[str, Version]) -> dict[str, str]:
+    """The version of each source as text; empty where its content is not known."""
+    found = ((name, versions.get(name)) for name in graph.sources)
+    return {name: "" if v is None else f"{v.digest} {v.manifest}" for name, v in found}
 
 
 def _source_versions(situation: Situation, sources: Mapping[str, SourceVerdict]) -> dict[str, Version]:
     """Versions of the sources whose content is known: files always, tables where this version was taken in before."""
-    versions = {}
+    versions: dict[str, Version] = {}
     for name, verdict in sources.items():
         content = situation.sources[name].content
         if not situation.is_table(name):

@@ -6,11 +6,12 @@ One pure function, called in planning with what is known then, and again in exec
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol
 
 from builder.digests import Digest
+from builder.nouns import dataclass
 from builder.plan.keys import UNKNOWN, Field, is_known, key_of
 
 
@@ -132,9 +133,14 @@ def judge(
     reasons = _reasons(step, traces.fields(built), fields, changed)
     state = State.STALE if reasons else State.PENDING
     if not reasons:
-        waiting = [s for k, s, v in fields if v == UNKNOWN]
-        reasons = tuple(Reason("upstream", s, "may change") for s in waiting)
+        reasons = tuple(may_change(s) for k, s, v in fields if v == UNKNOWN)
     return Verdict(state, Action.RUN, reasons, key)
+
+
+@lru_cache(maxsize=1 << 14)
+def may_change(subject: str) -> Reason:
+    """The reason of a step that waits for this input, which may prove unchanged."""
+    return Reason("upstream", subject, "may change")
 
 
 def _because(names: frozenset[str], detail: str) -> tuple[Reason, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from builder.errors import BuilderError
+from builder.nouns import replace
 from builder.plan.keys import UNKNOWN
 from builder.plan.plan import Plan, digest_of_read
 from builder.plan.verdict import Action, Reason, State

@@ -9,9 +9,10 @@ from __future__ import annotations
 from builder.config import Config
 from builder.digests import Digest
 from builder.plan.plan import Plan
-from builder.plan.verdict import State
-from builder.report.values import SourceStatus, Status, TargetStatus, root_causes
-from builder.store.publish import file_token
+from builder.report.targets import Targets, TargetStatus
+from builder.report.values import SourceStatus, Status, root_causes
+from builder.store.pause import paused_since
+from builder.store.published import is_standing
 from builder.store.recall import Recall
 
 
@@ -29,30 +30,35 @@ def status_of(
     graph = plan.situation.graph
     predicted, total_s = _predicted(plan, recall, config, workers)
     roots = root_causes(plan)
-    targets = tuple(
-        TargetStatus(
+
+    def tell(target: str) -> TargetStatus:
+        step = graph.step_of(target)
+        verdict = plan.verdicts[step.name]
+        return TargetStatus(
             target,
             step.recipe,
             step.params,
-            plan.verdicts[step.name].state,
-            plan.verdicts[step.name].reasons,
+            verdict.state,
+            verdict.reasons,
             predicted.get(step.name),
             step.lanes,
             roots.get(step.name, ()),
         )
-        for step in graph.steps.values()
-        for target in step.targets
-        if wanted is None or target in wanted
-    )
+
+    names = [t for t in graph.targets if wanted is None or t in wanted]
+    stale = [t for s in plan.not_fresh for t in graph.steps[s].targets if wanted is None or t in wanted]
+    targets = Targets(names, stale, tell)
+    unseen = _unseen(plan)
     return Status(
         config.name,
         plan.situation.sensed_s,
-        tuple(_source(name, plan, recall) for name in graph.sources),
+        tuple(_source(name, plan, recall, is_unseen=name in unseen) for name in graph.sources),
         targets,
         total_s,
         workers,
         _unpublished(plan, recall, config, published),
         retired,
+        paused_since(config.store),
     )
 
 
@@ -62,13 +68,16 @@ def _predicted(
     """Predicted seconds of each step to do, and of all of them on these workers."""
     if not plan.steps and not plan.intakes:
         return {}, 0.0
-    from builder.compile.schedule import make_schedule  # most looks find nothing to do
+    from builder.compile.amounts import forecasts  # most looks find nothing to do
+    from builder.compile.predict import Pace
+    from builder.compile.schedule import make_schedule
 
-    schedule = make_schedule(plan, recall.ledger.history_s(), config.lanes, workers)
+    found = forecasts(plan, recall.ledger, recall.currents)
+    schedule = make_schedule(plan, found, config.lanes, workers, pace=Pace(*recall.ledger.pace()))
     return {s.name: s.predicted_s for s in schedule.slots}, schedule.predicted_s
 
 
-def _source(name: str, plan: Plan, recall: Recall) -> SourceStatus:
+def _source(name: str, plan: Plan, recall: Recall, *, is_unseen: bool) -> SourceStatus:
     """How one source stands."""
     sensed, verdict = plan.situation.sources[name], plan.sources[name]
     current = recall.currents.get(name)
@@ -77,7 +86,7 @@ def _source(name: str, plan: Plan, recall: Recall) -> SourceStatus:
     if problem is None and name in recall.failures and recall.failures[name].key == verdict.key:
         problem = recall.failures[name].error
     state, rows_before, difference = verdict.state, None, None
-    if state == "unchanged" and current is not None and _is_unseen(name, plan):
+    if state == "unchanged" and current is not None and is_unseen:
         found = _previous(name, current.digest, recall)
         if found is not None:
             state, (rows_before, difference) = "changed", found
@@ -87,13 +96,14 @@ def _source(name: str, plan: Plan, recall: Recall) -> SourceStatus:
     )
 
 
-def _is_unseen(name: str, plan: Plan) -> bool:
-    """Whether a direct reader is stale because of the present version of a source that was taken in."""
-    return any(
-        r.kind == "source" and r.subject.partition("(")[0] == name and r.before is not None
-        for step in plan.situation.graph.readers.get(name, ())
-        for r in plan.verdicts[step].reasons
-    )
+def _unseen(plan: Plan) -> set[str]:
+    """The sources of whose present version a direct reader is stale because it has seen another."""
+    return {
+        r.subject.partition("(")[0]
+        for verdict in plan.not_fresh.values()
+        for r in verdict.reasons
+        if r.kind == "source" and r.before is not None
+    }
 
 
 def _previous(name: str, digest: Digest, recall: Recall) -> tuple[int, tuple[int, int, int] | None] | None:
@@ -109,12 +119,11 @@ def _previous(name: str, digest: Digest, recall: Recall) -> tuple[int, tuple[int
 def _unpublished(plan: Plan, recall: Recall, config: Config, published: frozenset[str]) -> int:
     """How many fresh targets are missing in ``out/`` or were changed there."""
     standing = recall.ledger.published()
+    graph, out = plan.situation.graph, str(config.out)
     count = 0
     for name in published:
         current = recall.currents.get(name)
-        if current is None or plan.verdict_of(name).state is not State.FRESH:
+        if current is None or graph.maker[name] in plan.not_fresh:
             continue
-        known = standing.get(name)
-        is_there = known is not None and known[0] == current.digest and file_token(config.out / known[1]) == known[2]
-        count += not is_there
+        count += not is_standing(standing.get(name), current.digest, out)
     return count

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError
 from builder.plan.verdict import Reason, State
-from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, folded
+from builder.report.targets import TargetStatus, names_of, stale_among
+from builder.report.values import Explanation, SourceStatus, Status, folded
 from builder.sizes import bytes_text, count_text, seconds_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def about(predicted_s: float | None, workers: int) -> str:
 def status_text(status: Status) -> str:
     """The status: a headline, then each root cause with what follows from it."""
     changed = [s for s in status.sources if s.state != "unchanged"]
-    stale = [t for t in status.targets if t.state is not State.FRESH]
+    stale = list(stale_among(status.targets))
     if not stale and not changed and not status.retired and not status.unpublished:
         sources = count_text(len(status.sources), "source")
         return (
@@ -46,7 +47,7 @@ def status_text(status: Status) -> str:
             f"{sources} unchanged, looked at in {seconds_text(status.sensed_s)}"
         )
     lines = [_headline(status, changed, stale)]
-    families = families_of(t.name for t in status.targets)
+    families = families_of(names_of(status.targets))
     left = {t.name: t for t in stale}
     by_root: dict[tuple[str, str], list[TargetStatus]] = {}
     for target in stale:
@@ -69,6 +70,9 @@ def status_text(status: Status) -> str:
         lines.append(
             f"  {count_text(status.unpublished, 'published file')} in out/ missing or changed there; rebuild restores"
         )
+    if status.paused_since is not None:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.paused_since))
+        lines.append(f"  paused since {since}: no step starts before builder resume")
     lines.append("  builder explain NAME says why; builder rebuild brings all up to date")
     return "\n".join(lines)
 
@@ -125,53 +129,9 @@ def _consequences(targets: list[TargetStatus], families: dict[str, int], left: d
 
 def wrapped(label: str, text: str) -> list[str]:
     """A label and a long text, wrapped under itself."""
+    import textwrap  # most looks have nothing to wrap
+
     return textwrap.wrap(text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False)
-
-
-def plan_text(report: PlanReport) -> str:
-    """The plan: what is taken in, what runs and why, what is restored, the time it should take and what binds it."""
-    plan, schedule = report.plan, report.schedule
-    if not schedule.slots:
-        return "nothing to do: all is fresh"
-    families = families_of(plan.situation.graph.targets)
-    lines = []
-    for word, kind, action in (
-        ("read", "intake", "run"),
-        ("restore", "intake", "restore"),
-        ("restore", "target", "restore"),
-        ("run", "target", "run"),
-    ):
-        names = [s.name for s in schedule.slots if (s.kind, s.action) == (kind, action)]
-        if kind == "target":
-            lines += _grouped(word, names, report, families)
-        elif names:
-            lines += wrapped(f"  {word:<8} ", ", ".join(folded(names, {})))
-    for lane in schedule.lanes_s:
-        names = [s.name for s in schedule.slots if dict(s.lanes).get(lane)]
-        if names:
-            lines += wrapped(f"  lane {lane}: ", ", ".join(folded(names, families)))
-    runs = sum(s.action == "run" and s.kind == "target" for s in schedule.slots)
-    restores = sum(s.action == "restore" and s.kind == "target" for s in schedule.slots)
-    reads = sum(s.kind == "intake" for s in schedule.slots)
-    closing = f"{count_text(runs, 'step')} to run, {restores} to restore, {count_text(reads, 'source')} to take in"
-    if schedule.predicted_s is not None:
-        closing += f" · {about(schedule.predicted_s, schedule.workers)} · bound by {schedule.bottleneck}"
-    return "\n".join([*lines, closing])
-
-
-def _grouped(word: str, names: list[str], report: PlanReport, families: dict[str, int]) -> list[str]:
-    """Steps with the same reason, folded into one line each."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        verdict = report.plan.verdicts[name]
-        why = reason_text(verdict.reasons[0]) if verdict.reasons else ""
-        if verdict.state is State.PENDING:
-            why = "if its inputs change"
-        groups.setdefault(why, []).append(name)
-    lines = []
-    for why, members in groups.items():
-        lines += wrapped(f"  {word:<8} ", ", ".join(folded(members, families)) + (f"  ({why})" if why else ""))
-    return lines
 
 
 def reason_text(reason: Reason) -> str:
@@ -184,8 +144,12 @@ def reason_text(reason: Reason) -> str:
 def explanation_text(explanation: Explanation) -> str:
     """Why a target is as it is, with the values before and after."""
     lines = [f"{explanation.name} is {explanation.state.value}"]
+    if explanation.members > 1:
+        which = "the first of those" if explanation.members_stale else "the first"
+        count = f"{explanation.members_stale:,} of {count_text(explanation.members, 'target')} not fresh"
+        lines.insert(0, f"{count}; this is {which}")
     if explanation.recipe:
-        lines[0] += f"  ({explanation.recipe}, {explanation.place})"
+        lines[-1] += f"  ({explanation.recipe}, {explanation.place})"
     for reason in explanation.reasons:
         lines.append(f"  {reason.kind:<11} {reason_text(reason)}")
         if reason.before or reason.after:

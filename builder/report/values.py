@@ -5,16 +5,18 @@ Decides which facts are told. `report.text` and `report.html` decide how.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError
-from builder.names import Params, value_json
+from builder.names import value_json
+from builder.nouns import dataclass
 from builder.plan.plan import Plan
 from builder.plan.verdict import Reason, State
+from builder.report.targets import TargetStatus, stale_among
 
 if TYPE_CHECKING:
+    from builder.compile.bounds import Bounds
     from builder.compile.schedule import Schedule
 
 
@@ -34,20 +36,6 @@ class SourceStatus:
     difference: tuple[int, int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TargetStatus:
-    """How one target stands, and why."""
-
-    name: str
-    recipe: str
-    params: Params
-    state: State
-    reasons: tuple[Reason, ...]
-    predicted_s: float | None
-    lanes: tuple[tuple[str, int], ...]
-    roots: tuple[tuple[str, str], ...] = ()
-
-
 @dataclass(frozen=True, repr=False)
 class Status:
     """How the whole project stands."""
@@ -55,24 +43,27 @@ class Status:
     project: str
     sensed_s: float
     sources: tuple[SourceStatus, ...]
-    targets: tuple[TargetStatus, ...]
+    targets: Sequence[TargetStatus]
     predicted_s: float | None
     workers: int
     unpublished: int = 0
     retired: tuple[str, ...] = ()
+    paused_since: float | None = None
+    """Since when no step may start, in seconds since the epoch; None: steps may."""
 
     @property
     def totals(self) -> dict[str, int]:
         """How many targets stand how."""
         counts = {"targets": len(self.targets)} | dict.fromkeys((s.value for s in State), 0)
-        for target in self.targets:
+        stale = stale_among(self.targets)
+        for target in stale:
             counts[target.state.value] += 1
-        return counts
+        return counts | {State.FRESH.value: len(self.targets) - len(stale)}
 
     @property
     def is_fresh(self) -> bool:
         """Whether nothing is to be done."""
-        return all(t.state is State.FRESH for t in self.targets) and not self.unpublished and not self.retired
+        return not (stale_among(self.targets) or self.unpublished or self.retired)
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder status --json`` prints."""
@@ -107,6 +98,7 @@ class Status:
             "predicted_s": self.predicted_s,
             "unpublished": self.unpublished,
             "retired": list(self.retired),
+            "paused_since": self.paused_since,
         }
 
     def __repr__(self) -> str:
@@ -131,6 +123,8 @@ class PlanReport:
     schedule: Schedule
     token: str
     targets: tuple[str, ...] | None = None
+    published: frozenset[str] = frozenset()
+    first: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder plan --json`` prints; one entry per target, those of one step share ``step``."""
@@ -157,6 +151,7 @@ class PlanReport:
                         "action": slot.action,
                         "reasons": reasons,
                         "predicted_s": slot.predicted_s,
+                        "likely_s": slot.likely_s,
                         "lanes": dict(slot.lanes),
                         "priority": slot.priority,
                         "start_s": slot.start_s,
@@ -171,12 +166,15 @@ class PlanReport:
             "steps": steps,
             "predicted_s": schedule.predicted_s,
             "workers": schedule.workers,
-            "bounds": {
-                "critical_path_s": schedule.critical_path_s,
-                "work_s": schedule.work_s,
-                "lanes": dict(schedule.lanes_s),
+            "bounds": _bounds(schedule.bounds),
+            "bottleneck": schedule.bounds.bottleneck if schedule.bounds else "",
+            "first": None
+            if schedule.first_s is None
+            else {
+                "targets": list(self.first),
+                "ready_s": round(schedule.first_s, 4),
+                "bounds": _bounds(schedule.first_bounds),
             },
-            "bottleneck": schedule.bottleneck,
             "ready": ready,
             "targets": None if self.targets is None else list(self.targets),
             "all": self.plan.is_forced,
@@ -187,7 +185,7 @@ class PlanReport:
         return str(self)
 
     def __str__(self) -> str:
-        from builder.report.text import plan_text
+        from builder.report.timetable import plan_text
 
         return plan_text(self)
 
@@ -210,6 +208,8 @@ class Explanation:
     error: BuilderError | None = None
     recipe: str = ""
     place: str = ""
+    members: int = 1
+    members_stale: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder explain --json`` prints."""
@@ -221,6 +221,8 @@ class Explanation:
             "waits_for": list(self.waits_for),
             "inputs": [{"name": n, "digest": d} for n, d in self.inputs],
             "error": self.error and self.error.to_json(),
+            "members": self.members,
+            "members_stale": self.members_stale,
         }
 
     def __repr__(self) -> str:
@@ -237,11 +239,23 @@ class Explanation:
         return preformatted(str(self))
 
 
+def _bounds(bounds: Bounds | None) -> dict[str, Any]:
+    """Lower bounds as JSON; nulls where nothing was ever measured."""
+    if bounds is None:
+        return {"critical_path_s": None, "work_s": None, "lanes": {}, "largest_s": None}
+    return {
+        "critical_path_s": round(bounds.critical_path_s, 4),
+        "work_s": round(bounds.work_s, 4),
+        "lanes": {lane: round(s, 4) for lane, s in bounds.lanes_s.items()},
+        "largest_s": round(bounds.largest_s, 4),
+    }
+
+
 def root_causes(plan: Plan) -> dict[str, tuple[tuple[str, str], ...]]:
     """The causes at the root of each step that is not fresh: pairs of a kind and a subject, nearest first."""
     graph = plan.situation.graph
     roots: dict[str, tuple[tuple[str, str], ...]] = {}
-    for name, verdict in plan.verdicts.items():
+    for name, verdict in plan.not_fresh.items():
         found: dict[tuple[str, str], None] = {}
         for reason in verdict.reasons:
             subject = reason.subject.partition("(")[0]
@@ -257,8 +271,7 @@ def root_causes(plan: Plan) -> dict[str, tuple[tuple[str, str], ...]]:
                 found[("source", subject)] = None
             else:
                 found[(reason.kind, subject)] = None
-        if verdict.state is not State.FRESH:
-            roots[name] = tuple(found)
+        roots[name] = tuple(found)
     return roots
 
 

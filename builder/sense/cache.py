@@ -80,9 +80,22 @@ def _hidden(url: str) -> str:
 
 def read_json(path: Path) -> Any:
     """A cache file's value; None where there is none or it cannot be read."""
+    return parsed(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """A cache file's bytes; None where there is none or it cannot be read."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def parsed(content: bytes | None) -> Any:
+    """The value of a cache file with this content; None where it is no JSON."""
+    try:
+        return None if content is None else json.loads(content)
+    except (ValueError, RecursionError):
         return None
 
 

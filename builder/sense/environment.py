@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 from builder.digests import digest_of
 from builder.errors import error
 
-_SEPARATORS = re.compile(r"[-_.]+")
-_INSTALLED = re.compile(r"(?P<name>.+?)(?:-(?P<version>\d[^-]*)(?:-py[\d.]+.*)?)?\.(?:dist|egg)-info")
-_VERSION = re.compile(r"v?((?:\d+!)?\d+(?:\.\d+)?)")
+# Compiled where they are used: a project that names no library needs none of them.
+_SEPARATORS = r"[-_.]+"
+_INSTALLED = r"(?P<name>.+?)(?:-(?P<version>\d[^-]*)(?:-py[\d.]+.*)?)?\.(?:dist|egg)-info"
+_VERSION = r"v?((?:\d+!)?\d+(?:\.\d+)?)"
 
 
 def library_versions(
@@ -49,18 +50,19 @@ def major_minor(version: str) -> str:
 
     What does not begin with a number counts whole.
     """
-    match = _VERSION.match(version)
+    match = re.match(_VERSION, version)
     return match[1] if match else version
 
 
 def _installed(path: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Folder (or file) of metadata and version (empty where its name does not tell) by normalised name."""
     found: dict[str, tuple[str, str]] = {}
+    installed = re.compile(_INSTALLED)
     for folder in path:
         here: dict[str, tuple[str, str]] = {}
         # Left-overs of an older version may lie beside the new one, in whatever order the disk gives them.
         for entry in sorted(_entries(folder), key=_numbers):
-            if match := _INSTALLED.fullmatch(entry):
+            if match := installed.fullmatch(entry):
                 here[_normal(match["name"])] = (os.path.join(folder, entry), match["version"] or "")
         found = here | found
     return found
@@ -96,7 +98,7 @@ def _version_inside(metadata: str) -> str:
 
 def _normal(name: str) -> str:
     """The name as PEP 503 compares it."""
-    return _SEPARATORS.sub("-", name).lower()
+    return re.sub(_SEPARATORS, "-", name).lower()
 
 
 def _not_installed(name: str, installed: Iterable[str], place: str | None) -> Exception:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 from typing import Protocol
 
 from blake3 import blake3
 
 from builder.digests import Digest
 from builder.errors import BuilderError, error
+from builder.nouns import dataclass
 from builder.sense.tokens import Token, is_settled, token_of, unreadable
 
 Progress = Callable[[int, int], None]
@@ -208,6 +207,8 @@ def _read_still(path: str, token: Token, advance: Callable[[int], None] | None) 
 
 
 def _adder(progress: Progress, total: int) -> Callable[[int], None]:
+    from threading import Lock  # only where there is something to read
+
     done = 0
     lock = Lock()
 

@@ -7,16 +7,19 @@ can hold a match.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from builder.errors import BuilderError
+from builder.nouns import dataclass
 from builder.sense.patterns import Captures, Pattern, join, parse_pattern, prefix_of
 from builder.sense.tokens import token_of, unreadable
 
 __all__ = ["Match", "companions", "list_pattern", "prefix_of"]
 
+_FILE = re.compile(r"(?!file:)(?:(?!\.\.?/)[^*{}/\0]+/)*(?!\.\.?\Z)[^*{}/\0]+", re.DOTALL)
+"""A relative path that is its own pattern: nothing open in it, nothing to be tidied."""
 _SHAPEFILE_ENDINGS = (".dbf", ".shx", ".prj", ".cpg")
 
 
@@ -43,8 +46,12 @@ def list_pattern(root: Path, pattern: str, looked: set[str] | None = None) -> li
     ConfigError
         ``recipe-declaration``: the pattern cannot be read.
     """
-    parsed = parse_pattern(pattern)
     base = os.fspath(root)
+    if _FILE.fullmatch(pattern):  # what most sources are: one file by its name
+        full = f"{base}/{pattern}"
+        if not os.path.isdir(full):
+            return [Match(pattern, (), pattern.rpartition("/")[2])] if _is_there(full) else []
+    parsed = parse_pattern(pattern)
     if parsed.is_plain:
         path = join(parsed.segments)
         full = os.path.join(base, path)
@@ -57,9 +64,9 @@ def list_pattern(root: Path, pattern: str, looked: set[str] | None = None) -> li
 
 def companions(path: str) -> list[str]:
     """The files that belong to a shapefile's ``.shp``, in name order, empty for all else: they are content as well."""
-    stem, ending = os.path.splitext(path)
-    if ending.lower() != ".shp":
+    if path[-4:].lower() != ".shp":
         return []
+    stem = path[:-4]
     spellings = [stem + e for e in (*_SHAPEFILE_ENDINGS, *(e.upper() for e in _SHAPEFILE_ENDINGS))]
     return sorted(s for s in spellings if os.path.isfile(s))
 

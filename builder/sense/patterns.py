@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from builder.errors import error
+from builder.nouns import dataclass
 
 _PIECE = re.compile(r"\*+|\{[^{}]*\}|[^*{}]+|[{}]")
 

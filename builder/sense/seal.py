@@ -47,9 +47,8 @@ def write_seal(
     now_ns = time.time_ns()
     lines = [*head(str(root)), "\t".join(summary)]
     for path in dict.fromkeys((*sensed, *looked, *own, *sys.path)):
-        token = _token(path)
-        known = sensed.get(path, token)
-        if token != known or (token is not None and not is_settled(token, now_ns)):
+        token = sensed.get(path) or _token(path)
+        if token is not None and not is_settled(token, now_ns):
             return False
         text = "-" if token is None else " ".join(map(str, token))
         lines.append(f"{text}\t{path}")

@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from builder.authoring.templates import Surroundings, Templates, from_cache, from_recipes
 from builder.config import Config
-from builder.digests import Digest, Hasher
+from builder.digests import Digest, digest_bytes, digest_of
 from builder.errors import BuilderError, error
 from builder.graph.declare import SourceDecl
+from builder.graph.graph import SourceNode
 from builder.names import Params, member_name, parse_reference
-from builder.sense.cache import SenseCache, read_json, write_json
+from builder.nouns import dataclass
+from builder.sense.cache import SenseCache, parsed, read_bytes, write_json
 from builder.sense.environment import installed_digest, library_versions
 from builder.sense.hashing import FileVersion, Progress, sense_files
 from builder.sense.listing import companions, list_pattern
@@ -42,20 +43,20 @@ class Listed:
     remote: RemoteFile | None = None
 
 
-@dataclass
 class Sensor:
     """Senses one project; keeps what it listed, so that each pattern is listed once."""
 
-    config: Config
-    progress: Progress | None = None
-    now_ns: int = field(default_factory=time.time_ns)
-
-    def __post_init__(self) -> None:
+    def __init__(self, config: Config, progress: Progress | None = None, now_ns: int | None = None) -> None:
+        self.config = config
+        self.root = str(config.root)
+        self.progress = progress
+        self.now_ns = time.time_ns() if now_ns is None else now_ns
         self.cache = SenseCache(self.config.store / "sense.json")
         self._listed: dict[str, dict[Params, list[Listed]]] = {}
         self._versions: dict[str, FileVersion | BuilderError] = {}
         self.looked: set[str] = set()
         self.is_sealable = True
+        self.graph_digest = ""
 
     def situation(self) -> Situation:
         """The situation now.
@@ -80,6 +81,7 @@ class Sensor:
             bundle=templates.bundle,
             sensed_s=time.perf_counter() - began,
             project_environment=tuple(self.config.environment),
+            graph_digest=self.graph_digest,
         )
         self.cache.save(self._versions)
         return situation
@@ -92,8 +94,11 @@ class Sensor:
             config.root, config.recipes, config.store, config.lanes, installed_digest(), self._digests, self._members
         )
         path = config.store / "graph.json"
-        templates = from_cache(read_json(path), around)
-        if templates is None:
+        content = read_bytes(path)
+        templates = from_cache(parsed(content), around)
+        if templates is not None:
+            self.graph_digest = digest_bytes(content or b"")
+        else:
             templates, cached = from_recipes(around)
             if config.store.is_dir():
                 write_json(path, cached)
@@ -126,9 +131,10 @@ class Sensor:
 
     def _listing(self, source: SourceDecl) -> dict[Params, list[Listed]]:
         """The files of each member of a source, members in the order of their values, files in name order."""
-        base = parse_reference(source.name).base
+        reference = parse_reference(source.name)
+        base = reference.base
         if base not in self._listed:
-            order = [k for k, _ in parse_reference(source.name).fixed]
+            order = [k for k, _ in reference.fixed]
             members: dict[Params, list[Listed]] = {}
             for captures, listed in self._list(source.path):
                 values = dict(captures)
@@ -147,8 +153,9 @@ class Sensor:
         matches = list_pattern(self.config.root, pattern, self.looked)
         listed = {m.path for m in matches}
         for match in matches:
-            yield tuple(match.captures), Listed(match.name, os.path.join(self.config.root, match.path), match.path)
-            for extra in companions(os.path.join(self.config.root, match.path)):
+            path = os.path.join(self.root, match.path)
+            yield match.captures, Listed(match.name, path, match.path)
+            for extra in companions(path):
                 shown = os.path.join(os.path.dirname(match.path), os.path.basename(extra))
                 if shown not in listed:
                     name = os.path.join(os.path.dirname(match.name), os.path.basename(extra))
@@ -170,7 +177,7 @@ class Sensor:
         self._sense([f.path for f in files if f.remote is None])
         remote = self._remote([f.remote for f in files if f.remote is not None])
         return {
-            node.name: self._sensed(node.name, templates.sources[node.base], listed[node.name], remote)
+            node.name: self._sensed(node, templates.sources[node.base], listed[node.name], remote)
             for node in templates.graph.sources.values()
         }
 
@@ -189,13 +196,13 @@ class Sensor:
 
     def _sensed(
         self,
-        name: str,
+        node: SourceNode,
         source: SourceDecl,
         listed: list[Listed] | BuilderError,
         remote: Mapping[str, RemoteVersion | BuilderError],
     ) -> Sensed:
         """One source with the versions of its files."""
-        base = parse_reference(source.name).base
+        name, base = node.name, node.base
         if isinstance(listed, BuilderError):
             return Sensed(name, base, problem=listed.about(name))
         files = []
@@ -213,10 +220,8 @@ class Sensor:
                 files.append(SourceFile(item.name, path, item.shown, version.size, version.digest))
         if not files:
             return Sensed(name, base, problem=_missing(name, source))
-        hasher = Hasher("files")
-        for file in files:
-            hasher.text(file.name).text(file.digest)
-        return Sensed(name, base, tuple(files), hasher.digest())
+        content = digest_of("files", *(text for file in files for text in (file.name, file.digest)))
+        return Sensed(name, base, tuple(files), content)
 
     # -- the rest --------------------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote
 
 from builder.errors import BuilderError, error
 
-_REMOTE = re.compile(r"[A-Za-z][\w.+-]*(?:://|::.*://)")
-_SECRETS = re.compile(r"(?<=://)[^/?#]*(?=@)|(?<=[?&])(?P<key>[^=&#]*)=[^&#]+|(?<=#).+")
+_REMOTE = r"[A-Za-z][\w.+-]*(?:://|::.*://)"
+_SECRETS = r"(?<=://)[^/?#]*(?=@)|(?<=[?&])(?P<key>[^=&#]*)=[^&#]+|(?<=#).+"
 _SECRET_LENGTH = 4  # a shorter query value is none, and would garble messages
 _STRONG = (
     "etag",
@@ -36,7 +36,7 @@ _GONE = (404, 410)
 
 def is_remote(path: str) -> bool:
     """Whether a source's path is a URL; ``file://`` is a local path."""
-    return bool(_REMOTE.match(path)) and not path.startswith("file://")
+    return "://" in path and bool(re.match(_REMOTE, path)) and not path.startswith("file://")
 
 
 def shown_url(url: str) -> str:
@@ -45,7 +45,7 @@ def shown_url(url: str) -> str:
     >>> shown_url("https://me:pw@host/a.csv?sig=abc&v=2")
     'https://***@host/a.csv?sig=***&v=***'
     """
-    return "::".join(_SECRETS.sub(_masked, link) for link in url.split("::"))
+    return "::".join(re.sub(_SECRETS, _masked, link) for link in url.split("::"))
 
 
 def _masked(secret: re.Match[str]) -> str:
@@ -92,7 +92,7 @@ class UrlSpeech:
 
     def __init__(self, url: str) -> None:
         self.shown = shown_url(url)
-        found = {m[0] if m["key"] is None else m[0].partition("=")[2] for m in _SECRETS.finditer(url)}
+        found = {m[0] if m["key"] is None else m[0].partition("=")[2] for m in re.finditer(_SECRETS, url)}
         found |= {unquote(secret) for secret in found} | {s.partition(":")[2] for s in found}
         self.secrets = sorted((s for s in found if len(s) >= _SECRET_LENGTH), key=len, reverse=True)
 

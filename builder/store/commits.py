@@ -1,7 +1,8 @@
 """Commits: the only writes to the ledger, each one transaction, each guarded by the builder's epoch.
 
 Decides what becomes true at once. A step's outputs, their trace and their pointers are written together or not at
-all; a builder whose epoch has passed commits nothing.
+all; several steps that are ready at once share a transaction, since its cost is mostly its own. A builder whose epoch
+has passed commits nothing.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from builder.digests import Digest
-from builder.errors import BuilderError, error
+from builder.errors import BuilderError
 from builder.store import disk
 from builder.store.ledger import FILE, Field, Ledger, ledger_error
+from builder.store.lock import check_held, taken_over
 from builder.store.manifest import Manifest
+
+_ADD_ATTEMPT = "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What one finished step brings: its key with the fields behind it, its outputs and its cost.
 
-    An output's manifest is given by number where the store has it already, else as a new one.
+    An output's manifest is given by number where the store has it already, else as a new one. ``attempt`` is the one
+    that brought it; None where nothing ran.
     """
 
     step: str
@@ -37,6 +42,89 @@ class Commit:
     peak_rss_bytes: int = 0
     fingerprint: tuple[str, Sequence[tuple[str, str]]] | None = None
     differences: Mapping[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
+    attempt: Attempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """A step whose targets are pointed at outputs that the store has already, by number."""
+
+    step: str
+    key: Digest
+    outputs: Mapping[str, int]
+
+
+class Rows:
+    """What one transaction adds to the ledger, table by table: one statement for each, however many steps there are.
+
+    Made inside of the transaction: the numbers of new manifests follow on those that are there.
+    """
+
+    def __init__(self, ledger: Ledger, run: int, at: float) -> None:
+        self.ledger = ledger
+        self.run = run
+        self.at = at
+        self.new: dict[int, Manifest] = {}
+        self.prints: dict[str, Sequence[tuple[str, str]]] = {}
+        self._next = (ledger.rows("SELECT max(id) FROM manifests")[0][0] or 0) + 1
+        self._keys: list[tuple[Any, ...]] = []
+        self._traces: list[tuple[Any, ...]] = []
+        self._currents: list[tuple[Any, ...]] = []
+        self._versions: list[tuple[Any, ...]] = []
+        self._differences: list[tuple[Any, ...]] = []
+        self._attempts: list[tuple[Any, ...]] = []
+        self._steps: list[tuple[str]] = []
+
+    def add(self, work: Commit | Restore) -> dict[str, int]:
+        """The number of each output's manifest, by name, after adding one piece of work."""
+        numbers = {}
+        for name, output in work.outputs.items():
+            number, manifest = self._manifest(output)
+            numbers[name] = number
+            about = (manifest.digest, manifest.rows, manifest.bytes)
+            self._currents.append((name, work.step, work.key, number, *about, self.run))
+            self._versions.append((name, self.run, work.key, number))
+        self._steps.append((work.step,))
+        if isinstance(work, Commit):
+            self._add_key(work, numbers)
+        return numbers
+
+    def _manifest(self, output: Manifest | int) -> tuple[int, Manifest]:
+        """A manifest with its number: the next one, where it is new."""
+        if isinstance(output, int):
+            return output, self.ledger.manifest(output)
+        number = self._next + len(self.new)
+        self.new[number] = output
+        return number, output
+
+    def _add_key(self, work: Commit, numbers: Mapping[str, int]) -> None:
+        """Add what a commit has and a restore has not: the key with its traces, its cost, its attempt."""
+        costs = (work.wall_s, work.cpu_s, work.peak_rss_bytes)
+        self._keys.append((work.key, work.step, json.dumps(work.fields), work.via, self.run, self.at, *costs))
+        self._traces += [(work.key, name, number) for name, number in numbers.items()]
+        self._differences += [(old, new, *counts) for (old, new), counts in work.differences.items()]
+        if work.fingerprint is not None:
+            self.prints[work.fingerprint[0]] = work.fingerprint[1]
+        if work.attempt is not None:
+            self._attempts.append(work.attempt.row(self.run))
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write all rows."""
+        manifests = [(number, m.digest, json.dumps(m.to_json())) for number, m in self.new.items()]
+        prints = [(digest, json.dumps(dict(items))) for digest, items in self.prints.items()]
+        for statement, rows in (
+            ("INSERT INTO manifests VALUES (?, ?, ?)", manifests),
+            ("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._keys),
+            ("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", self._traces),
+            ("INSERT OR IGNORE INTO fingerprints VALUES (?, ?)", prints),
+            ("INSERT OR IGNORE INTO differences VALUES (?, ?, ?, ?, ?)", self._differences),
+            ("INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._currents),
+            ("INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?)", self._versions),
+            ("DELETE FROM failures WHERE step = ?", self._steps),
+            (_ADD_ATTEMPT, self._attempts),
+        ):
+            if rows:
+                db.executemany(statement, rows)
 
 
 class Committer:
@@ -45,14 +133,36 @@ class Committer:
     def __init__(self, ledger: Ledger, epoch: int) -> None:
         self.ledger = ledger
         self.epoch = epoch
+        self._prints: set[str] = set()
 
     @classmethod
     def take(cls, ledger: Ledger) -> Committer:
-        """A committer under the next epoch; every earlier one can commit no more."""
-        made = cls(ledger, ledger.epoch() + 1)
-        with made.transaction(check=False) as db:
-            db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (str(made.epoch),))
+        """A committer under the next epoch; every earlier one can commit no more.
+
+        Raises
+        ------
+        StoreError
+            ``locked``: another builder has this process's lock.
+        """
+        with cls.taking(ledger) as made:
+            check_held(ledger.store)
         return made
+
+    @classmethod
+    @contextmanager
+    def taking(cls, ledger: Ledger) -> Iterator[Committer]:
+        """A committer under the next epoch, which begins as the block ends; nobody commits meanwhile."""
+        made = cls(ledger, -1)
+        with made.transaction(check=False) as db:
+            made.epoch = ledger.epoch() + 1
+            yield made
+            db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (str(made.epoch),))
+
+    def advance(self) -> None:
+        """Go on under the next epoch: what was begun under this one has ended, or may never commit."""
+        with self.transaction() as db:
+            db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (str(self.epoch + 1),))
+        self.epoch += 1
 
     @contextmanager
     def transaction(self, *, check: bool = True) -> Iterator[sqlite3.Connection]:
@@ -64,12 +174,7 @@ class Committer:
             db.execute("BEGIN IMMEDIATE")
             try:
                 if check and self.ledger.epoch() != self.epoch:
-                    raise error(
-                        "locked",
-                        "another builder has taken the store over",
-                        place=str(self.ledger.store),
-                        hint="let that one finish",
-                    )
+                    raise taken_over(self.ledger.store)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -84,7 +189,8 @@ class Committer:
         """The number of a new run."""
         with self.transaction() as db:
             db.execute("UPDATE runs SET outcome = 'interrupted' WHERE outcome = 'running'")
-            cursor = db.execute("INSERT INTO runs VALUES (NULL, ?, NULL, 'running', '{}', 0)", (started_at,))
+            row = "(NULL, ?, NULL, 'running', 0, NULL, '{}', '{}')"
+            cursor = db.execute(f"INSERT INTO runs VALUES {row}", (started_at,))
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 
@@ -92,46 +198,49 @@ class Committer:
         """Close a run with its report."""
         with self.transaction() as db:
             db.execute(
-                "UPDATE runs SET finished_at = ?, outcome = ?, report = ?, is_complete = ? WHERE id = ?",
-                (finished_at, outcome, json.dumps(report), int(is_complete), run),
-            )
-
-    def built(self, run: int, at: float, commit: Commit, attempt: Attempt | None = None) -> dict[str, int]:
-        """The number of each output's manifest, after a step that ran was committed: key, traces, pointers, cost."""
-        with self.transaction() as db:
-            numbers = {name: _manifest(db, m) for name, m in commit.outputs.items()}
-            db.execute(
-                "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                """UPDATE runs SET finished_at = ?, outcome = ?, is_complete = ?, wall_s = ?, totals = ?, report = ?
+                WHERE id = ?""",
                 (
-                    commit.key,
-                    commit.step,
-                    json.dumps(commit.fields),
-                    commit.via,
+                    finished_at,
+                    outcome,
+                    int(is_complete),
+                    report.get("wall_s"),
+                    json.dumps(report.get("totals", {})),
+                    json.dumps(report),
                     run,
-                    at,
-                    commit.wall_s,
-                    commit.cpu_s,
-                    commit.peak_rss_bytes,
                 ),
             )
-            for name, number in numbers.items():
-                db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", (commit.key, name, number))
-            if commit.fingerprint is not None:
-                digest, items = commit.fingerprint
-                db.execute("INSERT OR IGNORE INTO fingerprints VALUES (?, ?)", (digest, json.dumps(dict(items))))
-            db.executemany(
-                "INSERT OR IGNORE INTO differences VALUES (?, ?, ?, ?, ?)",
-                [(old, new, *counts) for (old, new), counts in commit.differences.items()],
-            )
-            _point(db, run, commit.step, commit.key, numbers)
-            if attempt is not None:
-                attempt.insert(db, run)
-            return numbers
+
+    def note_pace(self, startup_s: float, overhead_s: float) -> None:
+        """Note what a run cost beside its steps."""
+        rows = [("startup_s", f"{startup_s:.4f}"), ("overhead_s", f"{overhead_s:.4f}")]
+        with self.transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def commit_all(self, run: int, at: float, works: Sequence[Commit | Restore]) -> list[dict[str, int]]:
+        """The number of each output's manifest, by name, for each piece of work: all committed, or none of them.
+
+        The caller vouches that each comes from its step's present attempt; the epoch is looked at here.
+        """
+        if not works:
+            return []
+        with self.transaction() as db:
+            rows = Rows(self.ledger, run, at)
+            numbers = [rows.add(work) for work in works]
+            rows.prints = {d: i for d, i in rows.prints.items() if d not in self._prints}
+            rows.write(db)
+        self._prints |= rows.prints.keys()  # only now that it is true
+        for number, manifest in rows.new.items():
+            self.ledger.remember(number, manifest)
+        return numbers
+
+    def built(self, run: int, at: float, commit: Commit) -> dict[str, int]:
+        """The number of each output's manifest, after one step that ran was committed."""
+        return self.commit_all(run, at, [commit])[0]
 
     def restored(self, run: int, step: str, key: Digest, outputs: Mapping[str, int]) -> None:
-        """Point a step's targets at outputs that the store had already."""
-        with self.transaction() as db:
-            _point(db, run, step, key, outputs)
+        """Point one step's targets at outputs that the store had already."""
+        self.commit_all(run, 0.0, [Restore(step, key, outputs)])
 
     def failed(self, run: int, step: str, key: Digest | None, cause: BuilderError, attempt: Attempt | None) -> None:
         """Note a failure; what was built before stays as it is."""
@@ -159,10 +268,10 @@ class Committer:
                 db.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, NULL, NULL)", (name, run))
             db.executemany("DELETE FROM failures WHERE step = ?", [(s,) for s in steps])
 
-    def published(self, name: str, digest: str, path: str, token: str) -> None:
-        """Note what stands in ``out/`` for a target."""
+    def published(self, rows: Sequence[tuple[str, str, str, str]]) -> None:
+        """Note what stands in ``out/`` for targets: (name, digest, path, token) of each."""
         with self.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?)", (name, digest, path, token))
+            db.executemany("INSERT OR REPLACE INTO published VALUES (?, ?, ?, ?)", rows)
 
     def unpublished(self, name: str) -> None:
         """Note that a target has left ``out/``."""
@@ -172,7 +281,7 @@ class Committer:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One execution as the ledger remembers it."""
+    """One execution as the ledger remembers it; ``recipe`` is what it belongs to: a recipe's name, or a source's."""
 
     step: str
     number: int
@@ -182,41 +291,18 @@ class Attempt:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_rss_bytes: int = 0
+    recipe: str = ""
+    bytes_in: int = 0
+    rows_in: int = 0
+    bytes_out: int = 0
+    rows_out: int = 0
 
     def insert(self, db: sqlite3.Connection, run: int) -> None:
         """Add this attempt to its run."""
-        db.execute(
-            "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                run,
-                self.step,
-                self.number,
-                self.outcome,
-                self.log,
-                self.finished_at,
-                self.wall_s,
-                self.cpu_s,
-                self.peak_rss_bytes,
-            ),
-        )
+        db.execute(_ADD_ATTEMPT, self.row(run))
 
-
-def _manifest(db: sqlite3.Connection, manifest: Manifest | int) -> int:
-    """The number of a manifest, after adding it where it is new."""
-    if isinstance(manifest, int):
-        return manifest
-    row = (manifest.digest, json.dumps(manifest.to_json()))
-    number = db.execute("INSERT INTO manifests VALUES (NULL, ?, ?)", row).lastrowid
-    assert number is not None
-    return number
-
-
-def _point(db: sqlite3.Connection, run: int, step: str, key: Digest, outputs: Mapping[str, int]) -> None:
-    """Let each output's name mean this manifest from now on."""
-    for name, number in outputs.items():
-        digest, body = db.execute("SELECT digest, body FROM manifests WHERE id = ?", (number,)).fetchone()
-        manifest = Manifest.from_json(json.loads(body))
-        row = (name, step, key, number, digest, manifest.rows, manifest.bytes, run)
-        db.execute("INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-        db.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, ?, ?)", (name, run, key, number))
-    db.execute("DELETE FROM failures WHERE step = ?", (step,))
+    def row(self, run: int) -> tuple[Any, ...]:
+        """Its row in the ledger's table."""
+        what = (run, self.step, self.number, self.outcome, self.log, self.finished_at)
+        cost = (self.wall_s, self.cpu_s, self.peak_rss_bytes)
+        return (*what, *cost, self.recipe, self.bytes_in, self.rows_in, self.bytes_out, self.rows_out)

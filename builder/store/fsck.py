@@ -13,6 +13,7 @@ from builder.store import disk
 from builder.store.commits import Committer
 from builder.store.ledger import FILE, Ledger
 from builder.store.manifest import Manifest, Part
+from builder.store.parts import is_whole
 
 
 def damaged_parts(ledger: Ledger, store: Path) -> list[tuple[str, str]]:
@@ -31,6 +32,8 @@ def damaged_parts(ledger: Ledger, store: Path) -> list[tuple[str, str]]:
 
 def _problem(store: Path, manifest: Manifest, part: Part, first_row: int) -> str:
     """What is wrong with a part whose rows begin at `first_row` of its version; empty where nothing is."""
+    if part.content is not None:
+        return "" if is_whole(part) else "part has other bytes"
     path = store / part.path
     beside = store / (part.path + ".rows")
     if not path.is_file() or (manifest.kind == "table" and not beside.is_file()):
@@ -59,8 +62,9 @@ def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
             db.execute("UPDATE versions SET manifest = NULL WHERE manifest = ?", (number,))
             db.execute("DELETE FROM manifests WHERE id = ?", (number,))
     for path in paths:
-        disk.remove(ledger.store / path)
-        disk.remove(ledger.store / (path + ".rows"))
+        if path.startswith("parts/"):
+            disk.remove(ledger.store / path)
+            disk.remove(ledger.store / (path + ".rows"))
 
 
 def set_ledger_aside(store: Path) -> None:

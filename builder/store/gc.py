@@ -19,21 +19,25 @@ _YOUNG_S = 3600.0
 
 
 def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_dry: bool) -> tuple[list[str], int]:
-    """Paths (relative to the store) and bytes of what was removed, or would be with `is_dry`."""
+    """Paths (relative to the store) and bytes of what was removed, or would be with `is_dry`.
+
+    A part that lies in the ledger is named like the others; the ledger uses its room again and does not shrink.
+    """
     alive = _alive_manifests(ledger, keep)
     manifests = dict(ledger.manifests())
-    parts = {p.path for number in alive & manifests.keys() for p in manifests[number].parts}
+    parts = {p.path for number in alive & manifests.keys() for p in manifests[number].files}
     needed = parts | {f"{p}.rows" for p in parts}
     dead = [p for p in _files(store / "parts") if p.relative_to(store).as_posix() not in needed]
-    dead += [*_files(store / "scratch"), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
+    dead += [*_abandoned(store), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
     dead += _leftovers(store)
     dead += [p for p in _files(store / "logs") if p.parent.name not in _kept_runs(ledger, keep)]
-    size = sum(p.lstat().st_size for p in dead)
+    inside = [p for n in manifests.keys() - alive for p in manifests[n].parts if p.content is not None]
+    size = sum(p.lstat().st_size for p in dead) + sum(p.bytes for p in inside)
     if not is_dry:
         _forget(committer, manifests.keys() - alive)
         for path in dead:
             disk.remove(path)
-    return sorted(p.relative_to(store).as_posix() for p in dead), size
+    return sorted([*(p.relative_to(store).as_posix() for p in dead), *(p.path for p in inside)]), size
 
 
 def _alive_manifests(ledger: Ledger, keep: int) -> set[int]:
@@ -68,6 +72,11 @@ def _forget(committer: Committer, numbers: set[int]) -> None:
 def _files(folder: Path) -> Iterator[Path]:
     """All files below a folder."""
     return (p for p in folder.rglob("*") if p.is_file() or p.is_symlink())
+
+
+def _abandoned(store: Path) -> Iterator[Path]:
+    """What attempts left behind; the epoch they must belong to stays, so that no late one begins."""
+    return (p for p in _files(store / "scratch") if p != store / "scratch" / "epoch")
 
 
 def _old_bundles(store: Path) -> Iterator[Path]:

@@ -9,46 +9,23 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from builder.digests import Digest
 from builder.errors import BuilderError, error, from_json
-from builder.store import disk
+from builder.nouns import dataclass
+from builder.store import disk, layout
 from builder.store.disk import make_folder, store_error
 from builder.store.manifest import Manifest
 
-VERSION = 1
 FILE = "ledger.sqlite"
 
-SCHEMA = """
-CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE manifests(id INTEGER PRIMARY KEY, digest TEXT NOT NULL, body TEXT NOT NULL);
-CREATE TABLE keys(key TEXT PRIMARY KEY, step TEXT NOT NULL, fields TEXT NOT NULL, via TEXT NOT NULL,
-    run INTEGER NOT NULL, built_at REAL NOT NULL,
-    wall_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_rss_bytes INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE traces(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
-    PRIMARY KEY(key, name)) WITHOUT ROWID;
-CREATE TABLE current(name TEXT PRIMARY KEY, step TEXT NOT NULL, key TEXT NOT NULL, manifest INTEGER NOT NULL,
-    digest TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE failures(step TEXT PRIMARY KEY, key TEXT, run INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE versions(name TEXT NOT NULL, run INTEGER NOT NULL, key TEXT, manifest INTEGER,
-    PRIMARY KEY(name, run)) WITHOUT ROWID;
-CREATE TABLE published(name TEXT PRIMARY KEY, digest TEXT NOT NULL, path TEXT NOT NULL,
-    token TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE fingerprints(digest TEXT PRIMARY KEY, items TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE differences(old TEXT NOT NULL, new TEXT NOT NULL, added INTEGER NOT NULL, removed INTEGER NOT NULL,
-    changed INTEGER NOT NULL, PRIMARY KEY(old, new)) WITHOUT ROWID;
-CREATE TABLE runs(id INTEGER PRIMARY KEY, started_at REAL NOT NULL, finished_at REAL, outcome TEXT NOT NULL,
-    report TEXT NOT NULL, is_complete INTEGER NOT NULL);
-CREATE TABLE attempts(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, step TEXT NOT NULL, number INTEGER NOT NULL,
-    outcome TEXT NOT NULL, log TEXT NOT NULL, finished_at REAL NOT NULL, wall_s REAL NOT NULL, cpu_s REAL NOT NULL,
-    peak_rss_bytes INTEGER NOT NULL);
-CREATE INDEX attempts_by_step ON attempts(step, id);
-"""
+_MOST_KEPT = 4096
+_CHECKPOINT_PAGES = 4000
+"""Pages of 4 KB in the write-ahead log before SQLite moves them into the ledger's file and flushes both."""
 
 Field = tuple[str, str, str]
 T = TypeVar("T")
@@ -66,6 +43,11 @@ class Current:
     rows: int
     bytes: int
     run: int
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Current:
+        """The version that a row of the ledger says."""
+        return cls(row[0], row[1], Digest(row[2]), row[3], Digest(row[4]), *row[5:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +74,25 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """One rebuild as the ledger remembers it."""
+    """One rebuild as the ledger remembers it, but for its report; ``wall_s`` is None for one that never closed."""
 
     id: int
     started_at: float
     finished_at: float | None
     outcome: str
-    report: Mapping[str, Any]
+    wall_s: float | None
+    totals: Mapping[str, int]
     is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one finished attempt at a step, or at taking a source in, read and took; zeros where that was not noted."""
+
+    step: str
+    wall_s: float
+    bytes_in: int
+    rows_in: int
 
 
 def run_name(number: int) -> str:
@@ -144,13 +137,13 @@ class Ledger:
         """
         path = store / FILE
         if not path.exists() and not create:
-            return cls(_fill(sqlite3.connect(":memory:", isolation_level=None)), store)
+            return cls(layout.fill(sqlite3.connect(":memory:", isolation_level=None)), store)
         try:
             if create:
                 make_folder(store)
             db = sqlite3.connect(path, isolation_level=None, timeout=30)
             try:
-                return cls(cls._ready(db, path), store)
+                return cls(cls._ready(db, path, is_to_be_written=create), store)
             except BaseException:
                 db.close()
                 raise
@@ -163,28 +156,34 @@ class Ledger:
             raise store_error(cause, path) from cause
 
     @staticmethod
-    def _ready(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-        """The connection with its pragmas set and its version checked; a new file gets its tables."""
+    def _ready(db: sqlite3.Connection, path: Path, *, is_to_be_written: bool = False) -> sqlite3.Connection:
+        """The connection with its pragmas set and its version checked; a new file gets its tables.
+
+        An older format is brought up to date by its writer alone: an older builder might be at work otherwise.
+        """
         if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("BEGIN IMMEDIATE")
             if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-                _fill(db)
+                layout.fill(db)
             db.execute("COMMIT")
         # A commit survives any kill of the process. A power failure may take back the last ones, whole and in order:
         # their work runs again. Flushing each one would cost more than most steps do.
         db.execute(f"PRAGMA synchronous = {'NORMAL' if disk.durable else 'OFF'}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         row = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
         found = int(row[0]) if row else -1
-        if found > VERSION:
+        if found > layout.VERSION:
             raise error(
                 "store-version",
-                f"the store was written by a newer builder (version {found} of its format, this one reads {VERSION})",
+                f"the store was written by a newer builder (version {found} of its format, here {layout.VERSION})",
                 place=str(path.parent),
                 hint="install the newer builder, or name another store in builder.toml",
             )
         if found < 0:
             raise damaged(path, "it has no version")
+        if found < layout.VERSION and is_to_be_written:
+            layout.upgrade(db)
         return db
 
     def close(self) -> None:
@@ -221,14 +220,17 @@ class Ledger:
 
     def currents(self) -> dict[str, Current]:
         """The present version of everything, by name."""
-        query = "SELECT name, step, key, manifest, digest, rows, bytes, run FROM current"
-        return {r[0]: Current(r[0], r[1], Digest(r[2]), r[3], Digest(r[4]), *r[5:]) for r in self.rows(query)}
+        return {row[0]: Current.of(row) for row in self.current_rows()}
+
+    def current_rows(self) -> list[tuple[Any, ...]]:
+        """The rows that `Current.of` reads: one for the present version of everything, in the order of names."""
+        return self.rows("SELECT name, step, key, manifest, digest, rows, bytes, run FROM current ORDER BY name")
 
     def current(self, name: str) -> Current | None:
         """The present version of one target or source."""
         query = "SELECT name, step, key, manifest, digest, rows, bytes, run FROM current WHERE name = ?"
-        for r in self.rows(query, name):
-            return Current(r[0], r[1], Digest(r[2]), r[3], Digest(r[4]), *r[5:])
+        for row in self.rows(query, name):
+            return Current.of(row)
         return None
 
     def failures(self) -> dict[str, Failure]:
@@ -245,9 +247,16 @@ class Ledger:
 
     def fields(self, key: Digest) -> list[Field]:
         """The fields that a key was made of, in order; empty for an unknown key."""
-        for (text,) in self.rows("SELECT fields FROM keys WHERE key = ?", key):
-            return self.decoded(text, lambda fields: [(k, s, v) for k, s, v in fields])
-        return []
+        return self.fields_from(self.field_texts([key]).get(key))
+
+    def fields_from(self, text: str | None) -> list[Field]:
+        """The fields in a text of `field_texts`; empty for None."""
+        return [] if text is None else self.decoded(text, lambda fields: [(k, s, v) for k, s, v in fields])
+
+    def field_texts(self, keys: Sequence[str]) -> dict[str, str]:
+        """The text of the fields of each of these keys that is known, in one query."""
+        query = f"SELECT key, fields FROM keys WHERE key IN ({', '.join('?' * len(keys))})"
+        return dict(self.rows(query, *keys))
 
     def cost(self, key: Digest) -> Cost | None:
         """What the work behind a key took."""
@@ -270,12 +279,19 @@ class Ledger:
         StoreError
             ``store-damaged`` where there is none.
         """
-        if number not in self._manifests:
-            for (body,) in self.rows("SELECT body FROM manifests WHERE id = ?", number):
-                self._manifests[number] = self.decoded(body, Manifest.from_json)
-        if number not in self._manifests:
-            raise damaged(self.store / FILE, f"manifest {number} is missing")
-        return self._manifests[number]
+        known = self._manifests.get(number)
+        if known is not None:
+            return known
+        for (body,) in self.rows("SELECT body FROM manifests WHERE id = ?", number):
+            return self.remember(number, self.decoded(body, Manifest.from_json))
+        raise damaged(self.store / FILE, f"manifest {number} is missing")
+
+    def remember(self, number: int, manifest: Manifest) -> Manifest:
+        """The manifest itself, kept for those who ask soon; the oldest are let go, so that a long run stays small."""
+        self._manifests[number] = manifest
+        if len(self._manifests) > _MOST_KEPT:
+            del self._manifests[next(iter(self._manifests))]
+        return manifest
 
     def version_at(self, name: str, run: int) -> tuple[int, Digest] | None:
         """Manifest and key of a target as it stood after a run; None where it did not exist then.
@@ -329,8 +345,11 @@ class Ledger:
 
     def runs(self) -> list[RunRow]:
         """All runs, oldest first."""
-        query = "SELECT id, started_at, finished_at, outcome, report, is_complete FROM runs ORDER BY id"
-        return [RunRow(r[0], r[1], r[2], r[3], self.decoded(r[4]), bool(r[5])) for r in self.rows(query)]
+        costs = "wall_s, totals"
+        if not self._has_amounts:
+            costs = "json_extract(report, '$.wall_s'), coalesce(json_extract(report, '$.totals'), '{}')"
+        query = f"SELECT id, started_at, finished_at, outcome, {costs}, is_complete FROM runs ORDER BY id"
+        return [RunRow(r[0], r[1], r[2], r[3], r[4], self.decoded(r[5]), bool(r[6])) for r in self.rows(query)]
 
     def is_complete(self) -> bool:
         """Whether after the last run all was fresh at once."""
@@ -354,6 +373,39 @@ class Ledger:
         """The wall seconds behind the present version of each step and source, where it was built and not restored."""
         query = "SELECT DISTINCT keys.step, wall_s FROM current JOIN keys ON current.key = keys.key WHERE wall_s > 0"
         return dict(self.rows(query))
+
+    def samples(self, recipes: Iterable[str], most: int = 32) -> dict[str, list[Sample]]:
+        """The latest attempts of each recipe, or of each source by its base, that came to an output, latest first.
+
+        At most `most` of each; none in a store of an older format that no builder of this one has written to.
+        """
+        return self._sampled("recipe", recipes, most) if self._has_amounts else {recipe: [] for recipe in recipes}
+
+    def last(self, steps: Iterable[str], most: int = 3) -> dict[str, list[Sample]]:
+        """The latest attempts of each step, or of each source, that came to an output, latest first."""
+        return self._sampled("step", steps, most)
+
+    def _sampled(self, by: str, names: Iterable[str], most: int) -> dict[str, list[Sample]]:
+        amounts = "bytes_in, rows_in" if self._has_amounts else "0, 0"
+        # One statement for all names, and of each no more rows than are wanted, however long its history is.
+        query = f"""SELECT wanted.value, step, wall_s, {amounts} FROM json_each(?) AS wanted
+            JOIN attempts ON attempts.id IN (
+                SELECT id FROM attempts WHERE {by} = wanted.value AND outcome = 'done' ORDER BY id DESC LIMIT ?
+            ) ORDER BY attempts.id DESC"""
+        found: dict[str, list[Sample]] = {name: [] for name in names}
+        for name, *sample in self.rows(query, json.dumps(list(found)), most):
+            found[name].append(Sample(*sample))
+        return found
+
+    @property
+    def _has_amounts(self) -> bool:
+        """Whether attempts tell what they read; in a store of an older format they do not."""
+        return bool(self.rows("SELECT 1 FROM pragma_table_info('attempts') WHERE name = 'bytes_in'"))
+
+    def pace(self) -> tuple[float, float]:
+        """Seconds until the first step of a run could start, and around each step, as last measured; zeros: never."""
+        found = dict(self.rows("SELECT name, value FROM meta WHERE name IN ('startup_s', 'overhead_s')"))
+        return float(found.get("startup_s", 0.0)), float(found.get("overhead_s", 0.0))
 
     def epoch(self) -> int:
         """How many builders have held the store so far."""
@@ -405,11 +457,3 @@ def _has_log(path: Path) -> bool:
 def _read_only(path: Path) -> sqlite3.Connection:
     """A ledger on a disk that cannot be written, where SQLite can keep no log; nobody else changes it either."""
     return sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True, isolation_level=None)
-
-
-def _fill(db: sqlite3.Connection) -> sqlite3.Connection:
-    """The connection after giving an empty ledger its tables."""
-    for statement in SCHEMA.split(";"):
-        db.execute(statement)
-    db.executemany("INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), ("epoch", "0")])
-    return db

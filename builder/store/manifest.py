@@ -10,11 +10,13 @@ digest of its schema, its number of rows and its columns' digests.
 
 from __future__ import annotations
 
+import builtins
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from builder.digests import Digest, Hasher
+from builder.nouns import dataclass, field, replace
 from builder.tables.schema import Schema
 
 Kind = Literal["table", "json", "bytes", "figure", "file", "files"]
@@ -22,10 +24,13 @@ Kind = Literal["table", "json", "bytes", "figure", "file", "files"]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One immutable file of the store.
+    """One immutable file of the store, or a small one's bytes.
 
     ``path`` is relative to the store, ``name`` the file's name inside an output of several files. Beside the part of a
     table of n rows lies ``path + ".rows"``: n row hashes of 16 bytes (two little-endian uint64, low first).
+
+    A part with ``content`` lies in no file: it travels with its manifest. Its ``path`` is a fresh name all the same,
+    and ``digest`` is that of the content. A table's content is the file's bytes followed by those of its row hashes.
     """
 
     path: str
@@ -33,15 +38,22 @@ class Part:
     bytes: int
     name: str = ""
     digest: str = ""
+    content: builtins.bytes | None = None
 
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""
-        return [self.path, self.rows, self.bytes, self.name, self.digest]
+        value = [self.path, self.rows, self.bytes, self.name, self.digest]
+        if self.content is not None:
+            value.append(b2a_base64(self.content, newline=False).decode())
+        return value
 
     @staticmethod
     def from_json(value: list[Any]) -> Part:
         """The part that `to_json` wrote."""
-        return Part(*value)
+        if len(value) < 6:
+            return Part(*value)
+        path, rows, size, name, digest, content = value
+        return Part(path, rows, size, name, digest, a2b_base64(content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,11 @@ class Manifest:
         if len(self.layers) != 1:
             return [self]
         return [replace(self, layers=(Layer((p,)),), rows=p.rows) for p in self.layers[0].upserts]
+
+    @property
+    def files(self) -> tuple[Part, ...]:
+        """The parts that lie in files of their own."""
+        return tuple(p for p in self.parts if p.content is None)
 
     def without_rows(self) -> Manifest:
         """A table of this schema with no rows."""

@@ -1,6 +1,6 @@
-"""Where the bytes of outputs lie: fresh, immutable files under ``parts/``.
+"""Where the bytes of outputs lie: fresh, immutable files under ``parts/``, or, of small ones, the ledger itself.
 
-Decides names of parts and when they are safe on disk. Never deletes: `store.gc` does.
+Decides names of parts, which are small, and when they are safe on disk. Never deletes: `store.gc` does.
 """
 
 from __future__ import annotations
@@ -8,9 +8,18 @@ from __future__ import annotations
 import os
 import stat
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
+from builder.digests import digest_bytes
+from builder.errors import error
 from builder.store.disk import sync_file, sync_folder
+from builder.store.manifest import Part
+
+INLINE_BYTES = 4096
+"""An output of at most this many bytes travels with its manifest and is committed with it. One file of its own costs a
+name, a write and two flushes, and fills a block of 4 KB; in the ledger it costs its bytes once more in a transaction
+that is written anyway. Larger ones would make every reader's spec and every look at a manifest heavier for no gain."""
 
 READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
@@ -19,10 +28,23 @@ class PartFolder:
     """Hands out fresh paths below ``store/parts`` and seals what was written there.
 
     A fresh name is never used twice, so an attempt that dies leaves orphans, never a half part under a known name.
+
+    Parameters
+    ----------
+    store
+        The store's folder.
+    inline_bytes
+        How large an output may be that gets no file; None: each gets one.
     """
 
-    def __init__(self, store: str | os.PathLike[str]) -> None:
+    def __init__(self, store: str | os.PathLike[str], inline_bytes: int | None = None) -> None:
         self.store = Path(store)
+        self._inline_bytes = inline_bytes
+        self._given: list[Path] = []
+
+    def is_small(self, size: int) -> bool:
+        """Whether an output of this many bytes gets no file."""
+        return self._inline_bytes is not None and size <= self._inline_bytes
 
     def fresh(self, suffix: str) -> tuple[str, Path]:
         """A new part's path, relative to the store and absolute; its folder exists."""
@@ -30,7 +52,15 @@ class PartFolder:
         relative = f"parts/{name[:2]}/{name}{suffix}"
         path = self.store / relative
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._given.append(path)
         return relative, path
+
+    def discard(self) -> None:
+        """Remove what was written under the paths that were handed out: half a part may be what fills the disk."""
+        for path in self._given:
+            with suppress(OSError):
+                path.unlink()
+                path.with_name(path.name + ".rows").unlink()
 
     def path(self, relative: str) -> Path:
         """The absolute path of a part."""
@@ -46,3 +76,48 @@ class PartFolder:
         for folder in {path.parent for path in paths}:
             sync_folder(folder)
         return size
+
+
+def inlined(content: bytes, *, rows: int = 0, name: str = "") -> Part:
+    """A part that has its bytes with it."""
+    return Part(f"inline/{uuid.uuid4().hex}", rows, len(content), name, digest_bytes(content), content)
+
+
+def content_of(part: Part) -> bytes:
+    """The bytes of a part that has them with it, without a table's row hashes.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: they are not those that were written.
+    """
+    content = _sound(part)
+    return content[: len(content) - 16 * part.rows]
+
+
+def row_hashes_of(part: Part) -> bytes:
+    """The row hashes of a table's part that has its bytes with it.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``, as `content_of`.
+    """
+    content = _sound(part)
+    return content[len(content) - 16 * part.rows :]
+
+
+def is_whole(part: Part) -> bool:
+    """Whether a part that has its bytes with it has those that were written."""
+    return part.content is not None and digest_bytes(part.content) == part.digest
+
+
+def _sound(part: Part) -> bytes:
+    if part.content is None or not is_whole(part):
+        raise error(
+            "store-damaged",
+            f"part '{part.path}' of the store has other bytes than were written",
+            place=part.path,
+            hint="builder fsck --repair",
+        )
+    return part.content

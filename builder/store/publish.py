@@ -7,16 +7,19 @@ could be written through: a file is a reflink where the file system can, else a 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from builder.digests import digest_of
 from builder.errors import BuilderError, StoreError, error
 from builder.graph.graph import Graph
 from builder.names import Params, file_segments, path_segment, value_text
 from builder.store import disk
-from builder.store.manifest import Manifest
+from builder.store.lock import check_held
+from builder.store.manifest import Manifest, Part
+from builder.store.parts import content_of
+from builder.store.published import file_token, published_targets
 from builder.store.recall import Recall
 
 if TYPE_CHECKING:
@@ -25,21 +28,6 @@ if TYPE_CHECKING:
 SUFFIXES = {"table": ".parquet", "json": ".json", "figure": ".png", "bytes": ".bin"}
 _FICLONE = 0x40049409
 _PARTIAL = ".partial"
-
-
-def published_targets(graph: Graph, publish: str | tuple[str, ...], chosen: Iterable[str] = ()) -> frozenset[str]:
-    """The targets that belong in ``out/``: as the project says, unless the recipe says otherwise.
-
-    `chosen` are the targets that a list in the project's settings selects.
-    """
-    wanted = (
-        graph.leaves if publish == "leaves" else frozenset(graph.targets) if publish == "all" else frozenset(chosen)
-    )
-    found = set()
-    for step in graph.steps.values():
-        says = graph.recipes[step.recipe].publish
-        found |= {t for t in step.targets if (t in wanted if says is None else says)}
-    return frozenset(found)
 
 
 def published_path(name: str, base: str, params: Params, manifest: Manifest) -> str:
@@ -76,29 +64,45 @@ class Publisher:
         known, path, token = self.standing[name]
         return known != digest or token != file_token(self.out / path)
 
-    def publish(self, name: str) -> None:
-        """Bring one target's files in ``out/`` up to date with its present version.
+    def publish(self, *names: str) -> None:
+        """Bring these targets' files in ``out/`` up to date with their present versions, and note them together.
 
-        A failure is kept in `problems`: the target is built, and the others go on.
+        A failure is kept in `problems`: the target is built, and the others go on. After a kill before the note the
+        files are not those that are known, and are written again.
         """
-        if name not in self.names:
+        written = []
+        for name in names:
+            if name in self.names:
+                self.problems.pop(name, None)
+                with self._kept(name):
+                    written += self._put(name)
+        if not written:
             return
-        self.problems.pop(name, None)
+        with self._kept(*(row[0] for row in written)):
+            self.committer.published(written)
+            self.standing.update((name, (digest, path, token)) for name, digest, path, token in written)
+            self.done += [row[0] for row in written]
+
+    @contextmanager
+    def _kept(self, *names: str) -> Iterator[None]:
+        """Keep a failure inside as the problem of these targets; one who lost the store stops."""
         try:
-            self._publish(name)
+            yield
         except StoreError as cause:
             if cause.code == "locked":
                 raise
-            cause.message = f"'{name}' could not be put into '{self.out.name}': {cause.message}"
-            self.problems[name] = cause.about(name)
+            for name in names:
+                said = f"'{name}' could not be put into '{self.out.name}': {cause.message}"
+                problem = error(cause.code, said, place=cause.place, facts=cause.facts, hint=cause.hint)
+                self.problems[name] = problem.about(name)
 
-    def _publish(self, name: str) -> None:
-        """Write what is not there yet of a target's present version, and note it."""
+    def _put(self, name: str) -> list[tuple[str, str, str, str]]:
+        """(name, digest, path, token) of what was written of a target's present version; empty where it stands."""
         current = self.recall.ledger.current(name)
         if current is None or not self.is_due(name, current.digest):
-            return
+            return []
         manifest = self.recall.manifest(current.manifest_id)
-        lost = next((p.path for p in manifest.parts if not (self.store / p.path).exists()), None)
+        lost = next((p.path for p in manifest.files if not (self.store / p.path).exists()), None)
         if lost is not None:
             raise error(
                 "store-damaged",
@@ -111,15 +115,7 @@ class Publisher:
         if name in self.standing and self.standing[name][1] != path:
             self._remove(self.standing[name][1])
         self._write(manifest, self.out / path, step.params)
-        token = file_token(self.out / path)
-        self.committer.published(name, current.digest, path, token)
-        self.standing[name] = (current.digest, path, token)
-        self.done.append(name)
-
-    def publish_all(self, names: Iterable[str]) -> None:
-        """Bring these targets up to date where they are not."""
-        for name in names:
-            self.publish(name)
+        return [(name, current.digest, path, file_token(self.out / path))]
 
     def withdraw(self, names: Iterable[str]) -> list[str]:
         """The names of targets whose files were removed from ``out/``."""
@@ -168,7 +164,8 @@ class Publisher:
 
                     write_plain(self.store, manifest, fresh, without=params)
                 else:
-                    copy_file(self.store / manifest.parts[0].path, fresh)
+                    copy_part(self.store, manifest.parts[0], fresh)
+            check_held(self.store)  # a builder that was stopped meanwhile must not bring back an old version
             self._put_aside(path)
             disk.replace(fresh, path)
         except BaseException:
@@ -187,7 +184,21 @@ class Publisher:
         for part in manifest.parts:
             target = fresh.joinpath(*file_segments(part.name))
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy_file(self.store / part.path, target)
+            copy_part(self.store, part, target)
+
+
+def copy_part(store: Path, part: Part, target: Path) -> None:
+    """A writable file of a part's bytes.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: a part that has its bytes with it has others than were written.
+    """
+    if part.content is None:
+        copy_file(store / part.path, target)
+    else:
+        target.write_bytes(content_of(part))
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -202,16 +213,4 @@ def copy_file(source: Path, target: Path) -> None:
             shutil.copyfileobj(old, new, 1 << 20)
 
 
-def file_token(path: Path) -> str:
-    """What tells whether a published file, or any in a published folder, was touched: sizes and times; empty: gone."""
-    try:
-        if not path.is_dir():
-            found = path.stat()
-            return f"{found.st_size}:{found.st_mtime_ns}"
-        inside = sorted((p.relative_to(path).as_posix(), p.stat()) for p in path.rglob("*") if p.is_file())
-    except OSError:
-        return ""
-    return digest_of("folder", *(f"{name}:{found.st_size}:{found.st_mtime_ns}" for name, found in inside))
-
-
-__all__ = ["Publisher", "published_path", "published_targets"]
+__all__ = ["Publisher", "file_token", "published_path", "published_targets"]

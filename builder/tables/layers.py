@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from builder.errors import BuilderError, error
 from builder.store.manifest import Manifest, Part
+from builder.store.parts import content_of, row_hashes_of
 from builder.tables.arrow import arrow_schema
 from builder.tables.order import Key, repeats
 from builder.tables.schema import Schema
@@ -90,8 +91,10 @@ def _read_all(
 
 
 def _read_part(store: Path, part: Part, columns: tuple[str, ...], *, hashed: bool) -> pa.Table:
-    path = store / part.path
-    with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with (
+        _reading(store / part.path),
+        pq.ParquetFile(part_source(store, part), page_checksum_verification=True) as file,
+    ):
         if file.metadata.num_rows != part.rows:
             raise ValueError(f"{file.metadata.num_rows} rows instead of {part.rows}")
         # A name with a dot reads its prefix's column too, hence the selection.
@@ -104,6 +107,8 @@ def _read_part(store: Path, part: Part, columns: tuple[str, ...], *, hashed: boo
 
 def read_row_hashes(store: Path, part: Part) -> npt.NDArray[np.uint64]:
     """The row hashes beside a part, an (n, 2) array of (low, high) words."""
+    if part.content is not None:
+        return np.frombuffer(row_hashes_of(part), "<u8").astype(np.uint64, copy=False).reshape(part.rows, 2)
     path = store / (part.path + ".rows")
     with _reading(path):
         return np.fromfile(path, "<u8").astype(np.uint64, copy=False).reshape(part.rows, 2)
@@ -111,10 +116,23 @@ def read_row_hashes(store: Path, part: Part) -> npt.NDArray[np.uint64]:
 
 def part_batches(store: Path, part: Part, columns: tuple[str, ...]) -> Iterator[pa.Table]:
     """These columns of one part, in pieces of at most `BATCH_ROWS` rows."""
-    path = store / part.path
-    with _reading(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with (
+        _reading(store / part.path),
+        pq.ParquetFile(part_source(store, part), page_checksum_verification=True) as file,
+    ):
         for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
             yield pa.Table.from_batches([batch]).select(columns)
+
+
+def part_source(store: Path, part: Part) -> Path | pa.BufferReader:
+    """Where Parquet reads a part: its file, or the bytes it has with it.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: those bytes are not the ones that were written.
+    """
+    return store / part.path if part.content is None else pa.BufferReader(content_of(part))
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from builder.digests import Digest, digest_of
 from builder.errors import error
+from builder.nouns import dataclass
 
 PLAIN_DTYPES = frozenset(
     {"int64", "Int64", "bool", "boolean", "float64", "string", "date", "timestamp", "binary", "geometry"}

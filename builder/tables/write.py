@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from builder.errors import BuilderError
 from builder.store.disk import before, remove, writing
 from builder.store.manifest import Layer, Manifest, Part, table_digest
-from builder.store.parts import PartFolder
+from builder.store.parts import PartFolder, inlined
 from builder.tables.arrow import arrow_schema
 from builder.tables.cells import hash_rows
+from builder.tables.layers import part_source
 from builder.tables.order import KeyValue, is_ascending, key_at, refuse_duplicates, refuse_null_keys
 from builder.tables.schema import Schema
 from builder.tables.sorting import ROW, Sorter
@@ -37,6 +38,7 @@ _PARQUET: dict[str, Any] = {
     "dictionary_pagesize_limit": 128 << 10,  # Arrow's 1 MB costs a third more time and a sixth more bytes
     "write_page_checksum": True,
 }
+_MOST_SQUEEZED = 8  # a table of more bytes than this many times the allowance is not tried as a small part
 _SLACK = 0.25  # a sorted range a little over one part stays one part
 
 
@@ -195,7 +197,7 @@ class TableWriter:
     def _begin_sorting(self) -> None:
         self._sorter = self._new_sorter()
         for part in self._parts:
-            with pq.ParquetFile(self._folder.path(part.path)) as file:
+            with pq.ParquetFile(part_source(self._folder.store, part)) as file:
                 for batch in file.iter_batches(_GROUP_ROWS):
                     self._sorter.add(pa.Table.from_batches([batch]).cast(self._arrow_schema))
         self._drop_parts()
@@ -220,6 +222,24 @@ class TableWriter:
 
     def _write_part(self, table: pa.Table) -> None:
         hashes, sums = hash_rows(table, self._schema, self._written)
+        row_hashes = hashes.astype(np.dtype("<u8"), copy=False).tobytes()
+        self._parts.append(self._small_part(table, row_hashes) or self._file_part(table, row_hashes))
+        self._written += table.num_rows
+        for name, value in sums.items():
+            self._sums[name] = (self._sums[name] + value) % (1 << 128)
+
+    def _small_part(self, table: pa.Table, row_hashes: bytes) -> Part | None:
+        """A part without a file, as long as all that have none are small together; None: it is too large."""
+        used = sum(p.bytes for p in self._parts if p.content is not None)
+        if not self._folder.is_small(used + table.nbytes // _MOST_SQUEEZED):
+            return None
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, **_PARQUET)
+        content = buffer.getvalue().to_pybytes() + row_hashes
+        return inlined(content, rows=table.num_rows) if self._folder.is_small(used + len(content)) else None
+
+    def _file_part(self, table: pa.Table, row_hashes: bytes) -> Part:
+        """A part in a file of its own, with the row hashes beside it."""
         with writing(self._folder.store):
             relative, path = self._folder.fresh(".parquet")
         rows_path = path.with_name(path.name + ".rows")
@@ -227,19 +247,18 @@ class TableWriter:
             before("write", path)
             with writing(path):
                 pq.write_table(table, path, **_PARQUET)
-                rows_path.write_bytes(hashes.astype(np.dtype("<u8"), copy=False).tobytes())
+                rows_path.write_bytes(row_hashes)
                 size = self._folder.seal(path, rows_path)
         except BuilderError:
             path.unlink(missing_ok=True)
             rows_path.unlink(missing_ok=True)
             raise
-        self._parts.append(Part(relative, table.num_rows, size))
-        self._written += table.num_rows
-        for name, value in sums.items():
-            self._sums[name] = (self._sums[name] + value) % (1 << 128)
+        return Part(relative, table.num_rows, size)
 
     def _drop_parts(self) -> None:
         for part in self._parts:
+            if part.content is not None:
+                continue
             path = self._folder.path(part.path)
             remove(path)
             remove(path.with_name(path.name + ".rows"))

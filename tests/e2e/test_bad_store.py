@@ -34,6 +34,8 @@ def overwrite(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
+pytestmark = pytest.mark.usefixtures("in_files")
+
 # -- parts -------------------------------------------------------------------------------------------------------------
 
 

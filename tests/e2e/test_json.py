@@ -337,7 +337,7 @@ def test_lanes_and_graph(site):
     assert "second" not in (site.root / "graph.dot").read_text() and "first" in (site.root / "graph.dot").read_text()
 
 
-def test_gc_and_fsck(site):
+def test_gc_and_fsck(site, in_files):
     site.built()
     for n in range(4):
         site.write("data/a.csv", f"id,x\n1,{n}\n")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from builder.errors import BuilderError
+from builder.execute.settings import EMBEDDED
 
 RECIPE = """
 b.source("shops[state={state}]", "data/shops/{state}.csv", key="id")
@@ -261,9 +262,11 @@ def test_changed_and_all_exclude_each_other(shops):
 
 
 def test_a_standing_cluster_gives_the_same_digests(shops):
+    import dask
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": True, "dashboard_address": "127.0.0.1:0"}
+    with dask.config.set(EMBEDDED), LocalCluster(**options) as cluster:
         done = shops.command("rebuild", "--scheduler", cluster.scheduler_address, "--json")
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["outcome"] == "built"

@@ -7,8 +7,12 @@ disk any more.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import random
 import shutil
+import sqlite3
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +25,13 @@ import pyarrow.parquet as pq
 from edits import Site, edit
 from worlds import make_world
 
+from builder.execute import attempt
 from builder.execute.attempt import disk_crash
 from builder.project import Project
 from builder.project import open as open_project
 from builder.store import disk
-from builder.store.ledger import Ledger
+from builder.store.ledger import FILE, Ledger
+from builder.store.parts import INLINE_BYTES
 
 BAD = ("failed", "blocked")
 
@@ -44,8 +50,7 @@ class Chain:
     said: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     finished: set[tuple[str, str]] = field(default_factory=set)
-    last_clean: Clean | None = None
-    last_state: Any = None
+    cleans: dict[str, Clean] = field(default_factory=dict)
 
     def play(self, length: int) -> None:
         """Make the world, build it, edit it `length` times; each step is proven.
@@ -75,7 +80,8 @@ class Chain:
     # -- one step ----------------------------------------------------------------------------------------------------
 
     def step(self, rng: random.Random) -> None:
-        """Rebuild in one of the ways there are, and prove the result."""
+        """Rebuild in one of the ways there are, and prove the result; small outputs lie in files, or in the ledger."""
+        attempt.INLINE_BYTES = rng.choice([None, INLINE_BYTES])
         self.disturb(rng)
         way = rng.random()
         if way < 0.22:
@@ -132,7 +138,7 @@ class Chain:
         if not (self.root / ".builder").exists():
             return
         ledger = Ledger.open(self.root / ".builder")
-        parts = {p.path for c in ledger.currents().values() for p in ledger.manifest(c.manifest_id).parts}
+        parts = {p.path for c in ledger.currents().values() for p in ledger.manifest(c.manifest_id).files}
         ledger.close()
         lost = [p for p in sorted(parts) if not (self.root / ".builder" / p).is_file()]
         claim(not lost, f"the store lacks {lost}")
@@ -179,15 +185,19 @@ class Chain:
 
     def damage(self, rng: random.Random) -> None:
         """Lose or spoil a part; fsck finds and mends it."""
-        parts = sorted(p for p in files_of(self.root / ".builder", "parts") if not p.endswith(".rows"))
+        store = self.root / ".builder"
+        files = [p for p in files_of(store, "parts") if not p.endswith(".rows")]
+        parts = sorted({*files, *(p for p in self.named_parts() if p.startswith("inline/"))})
         if not parts:
             return
-        path = self.root / ".builder" / rng.choice(parts)
-        if rng.random() < 0.5:
+        path = store / rng.choice(parts)
+        if not path.exists():
+            spoil_inline(store, path.relative_to(store).as_posix())
+        elif rng.random() < 0.5:
             path.unlink()
         else:
             path.write_bytes(path.read_bytes()[:-1] + b"?")
-        known = {p for p in self.named_parts() if (self.root / ".builder" / p) == path}
+        known = {p for p in self.named_parts() if store / p == path}
         self.finished = set()
         if rng.random() < 0.3:
             self.killed(rng, lambda: self.project().fsck(repair=True, inline=True), is_damaged=True)
@@ -233,16 +243,15 @@ class Chain:
         if not good:
             return
         name = good[self.seed % len(good)]
-        values = [p.load(name) for p in (self.project(), Project(self.clean_config()))]
+        values = [p.load(name) for p in (self.project(), Project(self.clean_config(clean.folder)))]
         claim(is_same(*values), f"{name} is read as {values[0]}, from nothing {values[1]}")
         if len(good) == len(clean.outcomes) and all(s.outcome != "failed" for s in clean.run.sources):
             complete = self.project().load(name, run="complete")
             claim(is_same(complete, values[1]), f"{name} of the complete build is {complete}, from nothing {values[1]}")
 
-    def clean_config(self) -> Any:
+    def clean_config(self, folder: Path) -> Any:
         """The project's settings with a store and out/ of their own."""
-        here = self.folder / "clean"
-        return replace(self.project().config, store=here / "store", out=here / "out")
+        return replace(self.project().config, store=folder / "store", out=folder / "out")
 
     def not_again(self, run: Any) -> None:
         """What was finished once under a key, and is still in the store, is never run again."""
@@ -257,22 +266,17 @@ class Chain:
         self.finished |= {(n, key) for n, (_, key) in currents.items() if n not in bad}
 
     def clean(self, targets: list[str] | None) -> Clean:
-        """A build of the present project in an empty store; the last one where nothing changed since."""
-        here = self.folder / "clean"
-        state = (
-            targets,
-            {
-                n: (self.root / n).read_bytes()
-                for n in ("builder.toml", *files_of(self.root, "recipes", "data", "schemas"))
-            },
-        )
-        if self.last_clean is not None and self.last_state == state:
-            return self.last_clean
-        shutil.rmtree(here, ignore_errors=True)
-        run = Project(self.clean_config()).rebuild(targets, inline=True)
-        self.count("builds from nothing")
-        self.last_clean, self.last_state = Clean(run, self.currents(here / "store"), here), state
-        return self.last_clean
+        """A build of the present project in an empty store; the same one where the project was like this before."""
+        state = hashlib.sha256(repr(targets).encode())
+        for name in sorted(["builder.toml", *files_of(self.root, "recipes", "data", "schemas")]):
+            content = (self.root / name).read_bytes()
+            state.update(f"{name} {len(content)} ".encode() + content)
+        if (key := state.hexdigest()) not in self.cleans:
+            here = self.folder / f"clean-{len(self.cleans)}"
+            run = Project(self.clean_config(here)).rebuild(targets, inline=True)
+            self.count("builds from nothing")
+            self.cleans[key] = Clean(run, self.currents(here / "store"), here)
+        return self.cleans[key]
 
     def currents(self, store: Path) -> dict[str, tuple[str, str]]:
         """Digest and key of all that is built."""
@@ -375,6 +379,21 @@ def files_of(folder: Path, *within: str) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in found if p.is_file()}
 
 
+def spoil_inline(store: Path, path: str) -> None:
+    """Change the last byte of a part that lies in the ledger."""
+    db = sqlite3.connect(store / FILE, isolation_level=None)
+    for number, body in db.execute("SELECT id, body FROM manifests").fetchall():
+        manifest = json.loads(body)
+        for layer in manifest["layers"]:
+            for part in layer["upserts"]:
+                if part[0] == path:
+                    content = base64.b64decode(part[5])
+                    last = bytes([content[-1] ^ 1]) if content else b"?"
+                    part[5] = base64.b64encode(content[:-1] + last).decode()
+        db.execute("UPDATE manifests SET body = ? WHERE id = ?", (json.dumps(manifest), number))
+    db.close()
+
+
 def same_content(one: Path, other: Path) -> bool:
     if one.read_bytes() == other.read_bytes():
         return True
@@ -414,6 +433,7 @@ def run_chain(
         return Failure(seed, done, skipped, law, tuple(chain.said), "" if is_law else traceback.format_exc())
     finally:
         disk.on_write = None
+        attempt.INLINE_BYTES = INLINE_BYTES
         shutil.rmtree(folder, ignore_errors=True)
     return None
 

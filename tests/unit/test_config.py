@@ -110,6 +110,12 @@ def test_a_windows_file_with_byte_order_mark_is_read(tmp_path: Path) -> None:
         ("[cluster]\nworkers = true\n", 2, "'workers'"),
         ("[cluster]\nworker = 2\n", 2, "'worker'"),
         ("[cluster]\nscheduler = 'host:8786'\n", 2, "'scheduler'"),
+        ("[cluster]\nwait = -1\n", 2, "'wait'"),
+        ("[cluster]\nwait = 'long'\n", 2, "'wait'"),
+        ("[cluster]\nca = 7\n", 2, "'ca'"),
+        ("[cluster]\nfactory = 'clusters'\n", 2, "'factory'"),
+        ("[cluster]\nfactory = '../clusters.py:make'\n", 2, "'factory'"),
+        ("[cluster]\nfactory = 'clusters.py:make'\nscheduler = 'tcp://h:1'\n", 2, "exclude each other"),
         ('store = "../elsewhere"\n', 1, "'store'"),
         ('recipes = "a/../../b"\n', 1, "'recipes'"),
         ('out = "."\n', 1, "'out'"),
@@ -215,3 +221,14 @@ def test_lines_are_found_whatever_way_the_key_is_written() -> None:
 def test_importing_the_settings_imports_no_toml() -> None:
     code = "import sys, builder.config; sys.exit('tomllib' in sys.modules or 'difflib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={**os.environ}, check=False).returncode == 0
+
+
+def test_certificates_are_found_from_the_project_and_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    (tmp_path / "builder.toml").write_text(
+        "[cluster]\nca = 'tls/ca.pem'\ncert = '/etc/cert.pem'\nkey = '~/key.pem'\nwait = 2.5\n"
+    )
+    config = read_config(tmp_path)
+    assert config.ca == tmp_path.resolve() / "tls/ca.pem"
+    assert (config.cert, config.key) == (Path("/etc/cert.pem"), Path("/home/somebody/key.pem"))
+    assert config.wait_s == 2.5

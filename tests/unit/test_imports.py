@@ -13,8 +13,10 @@ import pytest
 PACKAGE = Path(importlib.util.find_spec("builder").origin).parent
 
 ROOMS = {  # room -> its floor; a module imports its own room and rooms on lower floors
-    "errors": 0, "digests": 0, "names": 0, "sizes": 0, "version": 0, "tables.schema": 0, "store.manifest": 0,
+    "errors": 0, "nouns": 0, "lazy": 0, "digests": 0, "names": 0, "sizes": 0, "version": 0, "tables.schema": 0,
+    "store.manifest": 0,
     "formats.kinds": 0, "execute.spec": 0, "sources": 0, "quick": 0,
+    "processes": 0,
     "graph": 1, "config": 1, "scaffold": 1, "transforms": 1,
     "situation": 2,
     "plan": 3,
@@ -25,20 +27,21 @@ ROOMS = {  # room -> its floor; a module imports its own room and rooms on lower
     "execute": 9,
     "report": 10,
     "project": 11, "building": 11, "reading": 11, "upkeep": 11,
-    "cli": 12, "__main__": 13, "": 13,
+    "commands": 12, "cli": 12, "__main__": 13, "": 13,
 }  # fmt: skip
-ONE_ROOM = {0, 11}  # floors whose rooms know each other: the nouns; the project and its verbs
+ONE_ROOM = {0, 11, 12}  # floors whose rooms know each other: the nouns; the project and its verbs; the command line
 ON_DEMAND = {  # what a function imports from above, only when it is called
     "execute.report": {"report.text", "report.html"},  # the views of a run
     "store.fsck": {"sense.hashing", "tables.check"},  # reading what the ledger says is there
-    "quick": {"cli"},  # the whole command line, where no seal answers
+    "quick": {"commands", "cli"},  # the command itself, where no seal answers
     "store.gc": {"sense.cache"},  # which bundle the cached graph is of
     "store.publish": {"tables.merge"},  # several parts become one plain file
 }
 
-LIGHT = ("", "errors", "digests", "names", "sizes", "config", "graph", "authoring", "sense", "plan", "store", "report",
-         "situation", "scaffold", "project", "building", "reading", "upkeep", "cli", "quick", "execute.driver",
-         "execute.spec", "tables.schema", "formats.kinds", "sources")  # fmt: skip
+LIGHT = ("", "errors", "nouns", "lazy", "digests", "names", "sizes", "config", "graph", "authoring", "sense",
+         "plan", "store", "report", "situation", "scaffold", "project", "building", "reading", "upkeep",
+         "commands", "cli", "quick", "execute.driver", "execute.spec", "tables.schema", "formats.kinds",
+         "sources")  # fmt: skip
 
 HEAVY = {"pandas", "pyarrow", "numpy", "numba", "geopandas", "shapely", "pyogrio", "pyproj", "dask", "distributed",
          "matplotlib"}  # fmt: skip

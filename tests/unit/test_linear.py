@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import builder as b
+from builder.compile.predict import Forecast
 from builder.compile.schedule import make_schedule
 from builder.plan.plan import make_plan
 from builder.store.recall import Recall
@@ -57,7 +58,7 @@ def planned(project):
 
 def scheduled(project):
     plan = planned(project)
-    return lambda: make_schedule(plan, dict.fromkeys(plan.steps, 1.0), {}, 4)
+    return lambda: make_schedule(plan, dict.fromkeys(plan.steps, Forecast(1.0, 1.0, 1.0)), {}, 4)
 
 
 @pytest.mark.parametrize(

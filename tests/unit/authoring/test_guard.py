@@ -7,6 +7,7 @@ import glob
 import os
 import sqlite3
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -211,3 +212,14 @@ def test_a_watch_sees_only_what_code_of_the_project_does(project) -> None:
     with watching(project) as watch:
         (project / "top.yaml").read_text()  # by this test, whose file is none of the project's
     assert watch.opened == set()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs /dev/shm")
+def test_a_project_among_the_folders_of_the_system_is_watched_like_any_other() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        code, read = Path(folder, "all.py"), Path(folder, "limit.txt")
+        read.write_text("5")
+        run = compile(f"open({str(read)!r}).close()", str(code), "exec")
+        with watching(Path(folder), {str(code)}) as watch:
+            exec(run)
+        assert watch.opened == {os.path.realpath(read)}

@@ -144,6 +144,14 @@ def test_tiny_jobs_travel_packed_in_fair_shares() -> None:
     assert made.ready == 2
 
 
+def test_what_is_wanted_first_does_not_travel_with_the_others() -> None:
+    made = policy(places=1)
+    for order in range(6):
+        made.offer(job(f"t{order}", predicted_s=0.001, order=order, is_first=order in (2, 3)))
+    start = made.choose()
+    assert start is not None and [j.name for j in start.jobs] == ["t2", "t3"]
+
+
 def test_a_pack_is_bounded_in_time_and_holds_no_lane_job() -> None:
     made = policy(places=1, lanes={"db": 9})
     for order in range(40):
@@ -203,3 +211,50 @@ def test_every_job_starts_once_and_nothing_is_ever_over_capacity(seed: int) -> N
             made.end(running.pop(random_.randrange(len(running))))
     assert sorted(seen) == sorted(jobs)
     assert by_depth(jobs["j0"]) == by_depth(jobs["j0"])
+
+
+def test_more_slots_than_places_that_are_able_takes_all_that_are() -> None:
+    made = Policy({})
+    made.join(Place("gpu", abilities=frozenset({"gpu"})))
+    made.join(Place("plain"))
+    made.offer(job("wide", slots=2, needs=frozenset({"gpu"})))
+    start = made.choose()
+    assert start is not None and start.places == ("gpu",)
+
+
+def test_a_job_beyond_the_memory_of_those_able_runs_alone_on_one_of_them() -> None:
+    made = Policy({})
+    made.join(Place("large", memory_bytes=9))
+    made.join(Place("gpu", memory_bytes=4, abilities=frozenset({"gpu"})))
+    made.offer(job("heavy", memory_bytes=6, needs=frozenset({"gpu"})))
+    start = made.choose()
+    assert start is not None and start.places == ("gpu", "large")
+
+
+def test_a_job_that_wants_all_is_not_overtaken_for_ever() -> None:
+    made = policy(places=2)
+    made.offer(job("a", 9.0))
+    assert started(made) == ["a"]
+    made.offer(job("giant", 5.0, is_alone=True))
+    made.offer(job("small", 1.0))
+    assert started(made) == []
+    made.end(["a"])
+    assert started(made) == ["giant"]
+
+
+def test_a_job_that_nobody_can_run_holds_nobody_up() -> None:
+    made = policy(places=1, lanes={"db": 2})
+    made.offer(job("small", 9.0, lanes=(("db", 1),)))
+    assert started(made) == ["small"]
+    made.offer(job("far", 8.0, lanes=(("db", 2),), needs=frozenset({"gpu"}), slots=2))
+    made.join(Place("w1"))
+    made.offer(job("next", 1.0, lanes=(("db", 1),)))
+    assert started(made) == ["next"]
+
+
+def test_a_worker_that_comes_counts_at_once() -> None:
+    made = policy(places=1)
+    made.offer(job("trains", needs=frozenset({"gpu"})))
+    assert started(made) == []
+    made.join(Place("gpu", abilities=frozenset({"gpu"})))
+    assert started(made) == ["trains"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import cProfile
+import gc
+import pstats
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +12,17 @@ from typing import Any
 
 import pytest
 
-from builder.compile.policy import Place
+from builder.compile.policy import Place, Policy
 from builder.digests import digest_of
 from builder.errors import BuilderError, error
+from builder.execute.attempt import disk_crash
 from builder.execute.driver import Driver
-from builder.execute.runner import Ended
+from builder.execute.lookout import Running
+from builder.execute.runner import Ended, RunnerLost
 from builder.execute.spec import AttemptRecord, AttemptSpec, Output, RecipeSpec
 from builder.execute.work import Workplace
 from builder.plan.plan import make_plan
+from builder.store import disk
 from builder.store.commits import Committer
 from builder.store.ledger import Ledger
 from builder.store.manifest import Layer, Manifest, Part
@@ -30,7 +36,8 @@ class Theatre:
     """A runner in memory: attempts last as long as `costs_s` says, on the theatre's own clock, and end in that order.
 
     `results` gives the content of a target (default: what it read and its name); `faults` the errors of a step's
-    attempts in turn, None for one that goes well; `hangs` steps that end only when they are killed.
+    attempts in turn, None for one that goes well; `hangs` steps that end only when they are killed; `losses` steps
+    with each of which all is lost once, in turn.
     """
 
     slots: int = 1
@@ -50,6 +57,10 @@ class Theatre:
     on_end: Callable[[str], None] = lambda step: None
     echo: bool = False
     is_closed: bool = False
+    packs: list[list[str]] = field(default_factory=list)
+    where: dict[str, str] = field(default_factory=dict)
+    losses: list[str] = field(default_factory=list)
+    misses: int = 0
 
     def places(self) -> list[Place]:
         return [Place(str(number)) for number in range(self.slots)]
@@ -57,8 +68,13 @@ class Theatre:
     def is_begun(self, attempt: str) -> bool:
         return True
 
+    def follow(self, policy: Policy) -> None:
+        """Its size is fixed."""
+
     def start(self, specs: Sequence[AttemptSpec], place: str) -> None:
+        self.packs.append([spec.step for spec in specs])
         for spec in specs:
+            self.where[spec.step] = place
             self._start(spec)
 
     def _start(self, spec: AttemptSpec) -> None:
@@ -70,6 +86,9 @@ class Theatre:
         self.on_start(spec.step)
 
     def wait(self, timeout_s: float | None) -> list[Ended]:
+        under_way = {self.specs[i].step for i in self.ends_s}
+        if self.losses and self.losses[0] in under_way:
+            raise RunnerLost(f"lost with {self.losses.pop(0)}")
         until_s = self.now_s + (timeout_s or 0.0)
         first_s = min(self.ends_s.values(), default=float("inf"))
         self.now_s = max(self.now_s, min(first_s, until_s) if timeout_s is not None else first_s)
@@ -101,14 +120,18 @@ class Theatre:
             path = self.parts / "parts" / f"{len(list((self.parts / 'parts').glob('*')))}.bin"
             path.write_text(content)
             parts = (Part(f"parts/{path.name}", 0, len(content)),)
-        return Manifest("bytes", digest_of("output", content), (Layer(parts),))
+        return Manifest("bytes", digest_of("output", content), (Layer(parts),), bytes=len(content))
 
     def kill(self, attempt: str, code: str, message: str) -> None:
+        if self.misses:
+            self.misses -= 1
+            return
         self.killed[attempt] = (code, message)
         self.ends_s[attempt] = self.now_s
 
     def close(self) -> None:
         self.is_closed = True
+        self.ends_s.clear()
 
 
 @dataclass
@@ -144,12 +167,12 @@ class Stage:
         plan = make_plan(situation, recall, wanted, is_forced=is_forced)
         committer = options.pop("committer", None) or Committer.take(self.ledger)
         run = committer.begin_run(0.0)
-        self.theatre.started, self.theatre.spans, self.theatre.specs = [], {}, {}
+        self.theatre.started, self.theatre.spans, self.theatre.specs, self.theatre.packs = [], {}, {}, []
         self.published, self.heard = [], Heard()
         self.driver = Driver(
             plan, recall, committer, run, Workplace(self.store, self.store, self.store, self.store),
-            lambda: self.theatre, lanes=self.lanes, publish=self.published.append, observer=self.heard,
-            clock=lambda: self.theatre.now_s, **options,
+            lambda: self.theatre, lanes=self.lanes, publish=lambda *names: self.published.extend(names),
+            observer=self.heard, clock=lambda: self.theatre.now_s, **options,
         )  # fmt: skip
         self.driver.execute()
         return {t.name: t.outcome for t in self.driver.outcomes.targets}
@@ -210,7 +233,7 @@ def test_no_runner_is_made_where_nothing_has_to_run(stage: Callable[..., Stage])
     driver = Driver(
         make_plan(situation, recall), recall, committer, committer.begin_run(0.0),
         Workplace(it.store, it.store, it.store, it.store), lambda: pytest.fail("a runner was made"),
-        lanes={}, publish=lambda name: None, observer=Heard(),
+        lanes={}, publish=lambda *names: None, observer=Heard(),
     )  # fmt: skip
     driver.execute()
     assert [t.outcome for t in driver.outcomes.targets] == ["restored"]
@@ -351,6 +374,100 @@ def test_the_new_part_of_an_equal_output_is_removed_again(stage: Callable[..., S
     it.rebuild()
     assert set((it.store / "parts").iterdir()) == before
     assert it.ledger.current("a").manifest_id == it.ledger.versions("a")[0][1]  # type: ignore[union-attr]
+
+
+def commits(it: Stage, **options: Any) -> tuple[list[str], dict[str, str]]:
+    """The names of the store's operations in a rebuild, and its outcomes."""
+    seen: list[str] = []
+    disk.on_write = lambda operation, path: seen.append(operation)
+    try:
+        return seen, it.rebuild(**options)
+    finally:
+        disk.on_write = None
+
+
+def test_what_ends_in_one_turn_is_committed_together(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; s -> b; s -> c; a b c -> d")
+    it.theatre.slots = 3
+    seen, outcomes = commits(it)
+    assert outcomes == dict.fromkeys("abcd", "built")
+    # The take-over and the run's begin; the note of the source; a, b and c; d.
+    assert seen.count("commit") == 5
+    assert it.published == ["a", "b", "c", "d"] and it.heard.of("target") == ["a", "b", "c", "d"]
+    assert {n: c.run for n, c in it.ledger.currents().items()} == dict.fromkeys(("s", *"abcd"), 1)
+
+
+def test_restores_that_follow_on_each_other_are_committed_together(stage: Callable[..., Stage]) -> None:
+    it = stage()
+    it.rebuild()
+    it.world.contents["s"] = "2"
+    it.rebuild()
+    it.world.contents["s"] = "1"
+    seen, outcomes = commits(it)
+    assert outcomes == dict.fromkeys("abcd", "restored") and seen.count("commit") == 3
+    assert it.published == ["a", "b", "c", "d"]
+
+
+def test_a_failure_beside_finished_steps_takes_none_of_them_along(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; s -> b; s -> c; a b c -> d")
+    it.theatre.slots = 3
+    it.theatre.faults = {"b": [fails()]}
+    assert it.rebuild() == {"a": "built", "b": "failed", "c": "built", "d": "blocked"}
+    assert {"a", "c"} <= set(it.ledger.currents()) and set(it.ledger.failures()) == {"b"}
+
+
+def test_an_attempt_that_is_heard_of_twice_in_one_turn_is_committed_once(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; s -> b; a b -> d")
+    it.theatre.slots, it.theatre.echo = 2, True
+    assert it.rebuild() == dict.fromkeys("abd", "built")
+    assert [len(it.ledger.logs(n)) for n in "abd"] == [1, 1, 1]
+
+
+def test_a_kill_at_any_commit_of_a_group_leaves_whole_steps_and_the_next_run_goes_on(
+    stage: Callable[..., Stage],
+) -> None:
+    counts = set()
+    for number in range(1, 6):
+        it = stage("s -> a; s -> b; s -> c; a b c -> d")
+        it.theatre.slots = 3
+        left = [number]
+
+        def kill(operation: str, path: Path, left: list[int] = left) -> None:
+            left[0] -= operation == "commit"
+            if left[0] == 0:
+                raise disk_crash
+
+        disk.on_write = kill
+        with pytest.raises(disk_crash):
+            it.rebuild()
+        disk.on_write = None
+        built = set(it.ledger.currents()) & set("abcd")
+        counts.add(len(built))
+        for name in built:
+            current = it.ledger.current(name)
+            assert it.ledger.trace(current.key)[name] == (current.manifest_id, current.digest)
+        assert set(it.rebuild()) == set("abcd") - built
+        assert set(it.started) == set("abcd") - built
+    assert counts == {0, 3}
+
+
+def test_attempts_tell_what_they_read_and_wrote(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; a -> b")
+    it.theatre.parts = it.store
+    it.theatre.results = {"a": "five!", "b": "twelve bytes"}
+    it.theatre.faults = {"b": [fails("source-moved")]}
+    it.rebuild()
+    size = it.ledger.current("s").bytes
+    columns = "step, recipe, outcome, bytes_in, rows_in, bytes_out, rows_out"
+    assert it.ledger.rows(f"SELECT {columns} FROM attempts ORDER BY id") == [
+        ("a", "a", "done", size, 0, 5, 0),
+        ("b", "b", "source-moved", 5, 0, 0, 0),
+    ]
+    it.rebuild()
+    assert it.ledger.samples(["b"])["b"][0].bytes_in == 5
+    assert it.ledger.rows(f"SELECT {columns} FROM attempts ORDER BY id DESC LIMIT 1") == [
+        ("b", "b", "done", 5, 0, 12, 0)
+    ]
 
 
 def test_forcing_runs_all_again_and_finds_it_unchanged(stage: Callable[..., Stage]) -> None:
@@ -504,6 +621,13 @@ def test_each_attempt_has_its_own_time(stage: Callable[..., Stage]) -> None:
     assert len(it.theatre.killed) == 2 and 10.0 <= it.theatre.now_s < 12.0
 
 
+def test_a_kill_that_misses_is_tried_again(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> slow", slow={"timeout_s": 5.0})
+    it.theatre.hangs, it.theatre.misses = {"slow"}, 2
+    assert it.rebuild() == {"slow": "failed"}
+    assert 9.0 <= it.theatre.now_s < 12.0
+
+
 # -- stopping ----------------------------------------------------------------------------------------------------------
 
 
@@ -621,3 +745,91 @@ def test_a_long_chain_that_is_restored_needs_no_deep_stack(stage: Callable[..., 
     it.world.contents["s"] = "2"
     it.theatre.results = {"n0": "n0" + digest_of("content", "1")}
     assert it.rebuild() == {"n0": "unchanged"}
+
+
+# -- workers that come and go ------------------------------------------------------------------------------------------
+
+
+def test_workers_that_join_get_work_at_once(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> " + " ".join(f"t{i}" for i in range(7)))
+    it.theatre.on_end = lambda step: setattr(it.theatre, "slots", 3)
+    assert set(it.rebuild().values()) == {"built"}
+    assert it.theatre.now_s == pytest.approx(3.0), "one alone, then three at a time"
+
+
+def test_a_worker_that_left_gets_nothing_more_and_what_it_ran_runs_elsewhere(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> " + " ".join(f"t{i}" for i in range(6)))
+    it.theatre.slots = 2
+    it.theatre.lost = {"t1"}
+    it.theatre.faults = {"t1": [fails("worker-died"), None]}
+    it.theatre.on_end = lambda step: setattr(it.theatre, "slots", 1)
+    assert set(it.rebuild().values()) == {"built"}
+    assert it.theatre.where["t1"] == "0" and it.started.count("t1") == 2
+    assert {step for step, place in it.theatre.where.items() if place == "1"} == set()
+
+
+def test_a_lost_cluster_is_replaced_and_counts_against_no_step(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b; a b -> c")
+    it.theatre.slots, it.theatre.losses = 2, ["a", "c"]
+    assert it.rebuild() == dict.fromkeys("abc", "built")
+    assert [it.started.count(n) for n in "abc"] == [2, 2, 2]
+    assert [n for n, *_ in it.heard.events if n == "retried"] == []
+    assert [[(number, outcome) for _, number, outcome, _ in it.ledger.logs(n)] for n in "abc"] == [[(1, "done")]] * 3
+    assert it.ledger.epoch() == 3, "what began before a loss can never commit"
+
+
+def test_a_cluster_that_is_lost_again_and_again_ends_the_run(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a; a -> b")
+    it.theatre.losses = ["b"] * 9
+    with pytest.raises(BuilderError) as caught:
+        it.rebuild()
+    assert caught.value.code == "no-cluster" and it.started.count("b") == 4
+    assert set(it.ledger.currents()) == {"s", "a"}
+
+
+# -- cost --------------------------------------------------------------------------------------------------------------
+
+
+def test_steps_of_which_nothing_is_known_are_packed_once_a_few_were_seen(stage: Callable[..., Stage]) -> None:
+    names = [f"t{i}" for i in range(100)]
+    it = stage("s -> " + " ".join(names))
+    it.theatre.costs_s = dict.fromkeys(names, 0.001)
+    assert set(it.rebuild().values()) == {"built"}
+    assert [len(pack) for pack in it.theatre.packs[:8]] == [1] * 8
+    assert len(it.theatre.packs) < 12
+
+
+def layers(width: int, depth: int) -> str:
+    """Steps in layers; each reads two of the layer before."""
+    edges = ["s -> " + " ".join(f"l0n{i}" for i in range(width))]
+    for layer in range(1, depth):
+        edges += [f"l{layer - 1}n{i} l{layer - 1}n{(i + 1) % width} -> l{layer}n{i}" for i in range(width)]
+    return "; ".join(edges)
+
+
+def test_the_work_per_step_does_not_grow_with_the_graph(stage: Callable[..., Stage]) -> None:
+    calls = []
+    for depth in (10, 10, 40):  # the first imports and warms up
+        it = stage(layers(10, depth))
+        it.theatre.slots = 10
+        it.theatre.costs_s = {
+            f"l{layer}n{i}": 0.06 for layer in range(depth) for i in range(10)
+        }  # alone, and over soon
+        profile = cProfile.Profile()
+        profile.runcall(it.rebuild)
+        rows: Any = pstats.Stats(profile)
+        of_graph = sum(row[1] for place, row in rows.stats.items() if "execute/" in place[0] or "compile/" in place[0])
+        calls.append(of_graph / (10 * depth))
+    assert calls[2] < 1.2 * calls[1], calls
+
+
+def test_nothing_is_kept_of_what_is_done_but_what_the_report_needs(stage: Callable[..., Stage]) -> None:
+    it = stage(layers(10, 10))
+    it.theatre.slots = 4
+    it.rebuild()
+    it.theatre.specs.clear()
+    gc.collect()
+    kept = [o for o in gc.get_objects() if isinstance(o, (AttemptSpec, AttemptRecord, Running))]
+    assert kept == []
+    assert all(node.is_done and node.verdict is None and not node.fields for node in it.driver.nodes.values())
+    assert not it.driver.policy.started and not it.driver.policy.ready

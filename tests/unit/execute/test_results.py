@@ -233,3 +233,54 @@ def test_json_values_come_back_as_they_were(value: list[Any]) -> None:
     make: Callable[..., Any] = Results._json
     decl = RecipeDecl("m", lambda: None, Place("r.py", 1))
     assert json.loads(make(Results(decl, "m", None, None, None), value)) == value  # type: ignore[arg-type]
+
+
+# -- small outputs -----------------------------------------------------------------------------------------------------
+
+
+class SmallDesk(Desk):
+    """A desk whose small outputs need no file."""
+
+    def results(self, **declared: Any) -> Results:
+        made = super().results(**declared)
+        made.folder = PartFolder(self.store, 100)
+        return made
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> SmallDesk:
+    root = tmp_path / "small"
+    root.mkdir()
+    return SmallDesk(root)
+
+
+@pytest.mark.parametrize("value", [b"", b"x" * 100, {"a": [1, "ä"]}, []])
+def test_a_small_value_has_the_digest_it_has_in_a_file(desk: Desk, small: SmallDesk, value: Any) -> None:
+    here, there = small.write(value), desk.write(value)
+    assert (here.kind, here.digest, here.bytes) == (there.kind, there.digest, there.bytes)
+    assert here.files == () and not (small.store / "parts").exists()
+    assert here.parts[0].content == desk.content(there) and here.parts[0].digest == there.parts[0].digest
+
+
+def test_a_value_over_the_bound_gets_a_file(small: SmallDesk) -> None:
+    made = small.write(b"x" * 101)
+    assert made.files == made.parts and small.content(made) == b"x" * 101
+
+
+def test_a_small_file_and_a_small_folder_have_the_digests_they_have_in_files(desk: Desk, small: SmallDesk) -> None:
+    for one in (desk, small):
+        (one.workspace / "folder/sub").mkdir(parents=True)
+        for name, content in {"a.txt": "one", "folder/b.txt": "two", "folder/sub/c": ""}.items():
+            (one.workspace / name).write_text(content)
+    for path in ("a.txt", "folder"):
+        here, there = (one.write(one.workspace / path) for one in (small, desk))
+        assert (here.kind, here.digest, here.bytes) == (there.kind, there.digest, there.bytes)
+        assert [(p.name, p.digest) for p in here.parts] == [(p.name, p.digest) for p in there.parts]
+        assert here.files == ()
+
+
+def test_the_files_of_a_folder_are_small_together_or_not_at_all(small: SmallDesk) -> None:
+    for number in range(3):
+        (small.workspace / f"{number}").write_bytes(b"x" * 40)
+    made = small.write(small.workspace)
+    assert made.files == made.parts and len(made.files) == 3

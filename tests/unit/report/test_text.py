@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from builder.compile.bounds import Bounds
 from builder.compile.schedule import Schedule, Slot
 from builder.errors import error
 from builder.execute.report import Run, SourceReport, TargetReport
 from builder.plan.plan import make_plan
 from builder.plan.verdict import Reason, State
-from builder.report.text import explanation_text, plan_text, run_text, status_text, unique_errors, wrapped
+from builder.report.text import explanation_text, run_text, status_text, unique_errors, wrapped
+from builder.report.timetable import plan_text
 from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus
 
 FRESH = SourceStatus("counties", "unchanged", 1, 10, (), "data/counties.geojson")
@@ -179,11 +181,12 @@ def test_a_plan_groups_steps_by_their_reason_and_closes_with_the_bound(world: An
         Slot("a", "target", "run", (("db", 1),), 1.0, 1.0, 1.0, 2.0),
         Slot("b", "target", "run", (), 1.0, 1.0, 1.0, 2.0),
     )
-    schedule = Schedule(slots, 2, 2.0, 2.0, 1.5, {"db": 1.0}, "critical path")
+    schedule = Schedule(slots, 2, 2.0, Bounds(2.0, 1.5, {"db": 1.0}, 2.0, "critical path"))
     assert plan_text(PlanReport(plan, schedule, "t")).splitlines() == [
-        "  read     s",
-        "  run      a, b  (never built)",
-        "  lane db: a",
+        "      0 s – 1.0 s   read     s",
+        "    1.0 s – 2.0 s   run      a  (never built)  lane db",
+        "    1.0 s – 2.0 s   run      b  (never built)",
+        "  bounds   critical path 2.0 s · work on 2 workers 1.5 s · lane db 1.0 s",
         "2 steps to run, 0 to restore, 1 source to take in · about 2.0 s on 2 workers · bound by critical path",
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from builder.compile.bounds import Bounds
 from builder.compile.schedule import Schedule, Slot
 from builder.errors import error
 from builder.plan.keys import key_of, step_fields
@@ -125,7 +126,7 @@ def report(world: Any, remembered: Any) -> PlanReport:
         Slot("s", "intake", "run", (), 0.5, 2.0, 0.0, 0.5),
         Slot("split", "target", "run", (("db", 1),), 1.5, 1.5, 0.5, 2.0),
     )
-    return PlanReport(plan, Schedule(slots, 2, 2.0, 2.0, 1.0, {"db": 1.5}, "critical path"), "token")
+    return PlanReport(plan, Schedule(slots, 2, 2.0, Bounds(2.0, 1.0, {"db": 1.5}, 2.0, "critical path")), "token")
 
 
 def test_the_json_of_a_plan_has_an_entry_per_target(report: PlanReport) -> None:
@@ -138,7 +139,7 @@ def test_the_json_of_a_plan_has_an_entry_per_target(report: PlanReport) -> None:
     assert {k: found["steps"][1][k] for k in ("action", "predicted_s", "lanes", "priority", "start_s", "finish_s")} == {
         "action": "run", "predicted_s": 1.5, "lanes": {"db": 1}, "priority": 1.5, "start_s": 0.5, "finish_s": 2.0,
     }  # fmt: skip
-    assert found["bounds"] == {"critical_path_s": 2.0, "work_s": 1.0, "lanes": {"db": 1.5}}
+    assert found["bounds"] == {"critical_path_s": 2.0, "work_s": 1.0, "lanes": {"db": 1.5}, "largest_s": 2.0}
     assert (found["bottleneck"], found["predicted_s"]) == ("critical path", 2.0)
     assert found["ready"] == {"split.good": 2.0, "split.bad": 2.0}
 

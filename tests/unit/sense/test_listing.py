@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import BuilderError
-from builder.sense.listing import Match, companions, list_pattern, prefix_of
+from builder.sense.listing import _FILE, Match, companions, list_pattern, prefix_of
+from builder.sense.patterns import join, parse_pattern
 
 
 def tree(root: Path, *paths: str) -> Path:
@@ -191,3 +192,15 @@ def test_stars_list_what_pathlib_lists(tmp_path_factory: pytest.TempPathFactory,
         wanted = pattern + "/**/*"
     expected = sorted({p.relative_to(root).as_posix() for p in root.glob(wanted) if p.is_file()})
     assert paths(root, pattern) == expected
+
+
+PIECES = ["a", "b c", ".x", ".", "..", "/", "//", "file:", "file://", "*", "{s}", "\n", "é"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=7))
+def test_a_pattern_that_is_listed_without_parsing_is_its_own_path(pieces: list[str]) -> None:
+    pattern = "".join(pieces)
+    if _FILE.fullmatch(pattern):
+        parsed = parse_pattern(pattern)
+        assert parsed.is_plain
+        assert (join(parsed.segments), parsed.segments[-1]) == (pattern, pattern.rpartition("/")[2])

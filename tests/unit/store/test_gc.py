@@ -127,3 +127,13 @@ def test_a_kill_between_any_two_operations_leaves_only_orphans(versions: Any) ->
         assert versions.paths[2] in versions.parts() and versions.paths[4] in versions.parts()
     assert stops >= 3
     assert versions.parts() == {versions.paths[2], versions.paths[4]}
+
+
+def test_what_attempts_left_behind_goes_but_not_the_epoch_they_must_belong_to(shop: Any) -> None:
+    for name in ("epoch", "abc/workspace/x", "abc.alive"):
+        path = shop.store / "scratch" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    removed, _ = collect(shop.ledger, shop.committer, shop.store, 1, is_dry=False)
+    assert removed == ["scratch/abc.alive", "scratch/abc/workspace/x"]
+    assert [p.name for p in (shop.store / "scratch").rglob("*") if p.is_file()] == ["epoch"]

@@ -12,7 +12,8 @@ import pytest
 from builder.digests import digest_of
 from builder.errors import BuilderError, error
 from builder.store.commits import Attempt, Commit
-from builder.store.ledger import FILE, VERSION, Ledger, RunRow, ledger_error, run_name, run_number
+from builder.store.layout import VERSION
+from builder.store.ledger import FILE, Ledger, RunRow, ledger_error, run_name, run_number
 
 
 def refusal(store: Path) -> BuilderError:
@@ -93,10 +94,11 @@ def test_differences_are_known_in_both_directions(shop: Any) -> None:
     assert shop.ledger.difference(old, digest_of("z")) is None
 
 
-def test_runs_are_kept_with_their_reports(shop: Any) -> None:
+def test_runs_are_kept_with_their_totals(shop: Any) -> None:
     run = shop.begin()
-    shop.committer.end_run(run, 9.0, "built", {"x": 1}, True)
-    assert shop.ledger.runs() == [RunRow(1, 0.0, 9.0, "built", {"x": 1}, True)]
+    report = {"wall_s": 8.5, "totals": {"built": 3}, "targets": [{"name": "a"}]}
+    shop.committer.end_run(run, 9.0, "built", report, True)
+    assert shop.ledger.runs() == [RunRow(1, 0.0, 9.0, "built", 8.5, {"built": 3}, True)]
     assert shop.ledger.complete_run() == 1
     shop.committer.end_run(shop.begin(), 10.0, "failed", {}, False)
     assert shop.ledger.complete_run() == 1

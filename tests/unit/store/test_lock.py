@@ -1,4 +1,4 @@
-"""One builder at a time, and no lock to remove by hand after a kill."""
+"""Who may write to a store: one builder, and another in the place of one that was stopped."""
 
 from __future__ import annotations
 
@@ -6,56 +6,160 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from builder.errors import BuilderError
-from builder.store.lock import locked
+from builder.processes import identity_of
+from builder.store.commits import Committer
+from builder.store.ledger import Ledger
+from builder.store.lock import check_held, locked
 
 HOLD = """
 import sys
 from pathlib import Path
-from builder.store.lock import locked
-with locked(Path(sys.argv[1])):
+from builder.errors import BuilderError
+from builder.store.commits import Committer
+from builder.store.ledger import Ledger
+from builder.store.lock import check_held, locked
+
+store = Path(sys.argv[1])
+
+def tried(what):
+    try:
+        what()
+        return "done"
+    except BuilderError as refused:
+        return refused.code
+
+with locked(store):
+    ledger = Ledger.open(store, create=True) if "ledger" in sys.argv else None
+    committer = Committer.take(ledger) if "epoch" in sys.argv else None
+    if "commit" in sys.argv:
+        ledger.db.execute("BEGIN IMMEDIATE")
     print("held", flush=True)
-    sys.stdin.read()
+    sys.stdin.readline()
+    if committer is not None:
+        print("commit", tried(lambda: committer.begin_run(0.0)), flush=True)
+    ledger = ledger or Ledger.open(store, create=True)
+    print("take", tried(lambda: Committer.take(ledger)), "held", tried(lambda: check_held(store)), flush=True)
 """
 
 
-def holder(store: Path) -> subprocess.Popen[str]:
-    """Another process that holds the lock until its input ends."""
-    found = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert found.stdout is not None and found.stdout.readline() == "held\n"
-    return found
+class Holder:
+    """Another process that holds a store's lock until it is told to go on."""
+
+    def __init__(self, store: Path, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(store), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None and self.process.stdout.readline() == "held\n"
+
+    def stop(self) -> None:
+        found = identity_of(self.process.pid)
+        os.kill(self.process.pid, signal.SIGSTOP)
+        while found is not None and not found.is_stopped:
+            pass
+
+    def go_on(self) -> str:
+        os.kill(self.process.pid, signal.SIGCONT)
+        return self.process.communicate("\n", timeout=30)[0]
 
 
-def test_a_second_builder_is_told_who_holds_the_store(tmp_path: Path) -> None:
-    with holder(tmp_path) as other:
-        with pytest.raises(BuilderError) as caught, locked(tmp_path):
-            pytest.fail("two builders at once")
-        assert (caught.value.code, caught.value.exit_code) == ("locked", 2)
-        assert str(other.pid) in dict(caught.value.facts)["holder"]
-        other.communicate()
-    with locked(tmp_path):
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[Callable[..., Holder]]:
+    made: list[Holder] = []
+
+    def make(*words: str) -> Holder:
+        made.append(Holder(tmp_path, *words))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.process.kill()
+        one.process.communicate()
+
+
+def refused(store: Path) -> BuilderError:
+    with pytest.raises(BuilderError) as caught, locked(store):
         pass
+    assert caught.value.code == "locked" and caught.value.hint
+    return caught.value
 
 
-def test_a_killed_builder_leaves_the_store_free(tmp_path: Path) -> None:
-    with holder(tmp_path) as other:
-        os.kill(other.pid, signal.SIGKILL)
-        other.wait()
-        with locked(tmp_path):
-            assert str(os.getpid()) in (tmp_path / "lock").read_text()
+def test_a_builder_at_work_is_waited_for(tmp_path: Path, holder: Callable[..., Holder]) -> None:
+    one = holder("ledger", "epoch")
+    assert f"process {one.process.pid} on " in dict(refused(tmp_path).facts)["holder"]
+    assert one.go_on() == "commit done\ntake done held done\n"
+    with locked(tmp_path):
+        check_held(tmp_path)
+
+
+def test_a_killed_builder_leaves_nothing_to_remove(tmp_path: Path, holder: Callable[..., Holder]) -> None:
+    one = holder("ledger", "epoch")
+    one.process.kill()
+    one.process.wait()
+    with locked(tmp_path):
+        check_held(tmp_path)
+
+
+def test_a_stopped_builder_is_replaced_and_commits_nothing_any_more(
+    tmp_path: Path, holder: Callable[..., Holder]
+) -> None:
+    one = holder("ledger", "epoch")
+    one.stop()
+    with locked(tmp_path):
+        check_held(tmp_path)
+        ledger = Ledger.open(tmp_path)
+        committer = Committer.take(ledger)
+        assert one.go_on() == "commit locked\ntake locked held locked\n"
+        assert committer.begin_run(0.0) == 1
+        ledger.close()
+
+
+def test_a_builder_that_was_stopped_before_it_had_an_epoch_gets_none(
+    tmp_path: Path, holder: Callable[..., Holder]
+) -> None:
+    one = holder()
+    one.stop()
+    with locked(tmp_path):
+        assert one.go_on() == "take locked held locked\n"
+
+
+def test_who_took_over_is_waited_for_by_the_next(tmp_path: Path, holder: Callable[..., Holder]) -> None:
+    first = holder("ledger", "epoch")
+    first.stop()
+    second = holder("ledger", "epoch")
+    assert f"process {second.process.pid} on " in dict(refused(tmp_path).facts)["holder"]
+    assert first.go_on().startswith("commit locked")
+    assert second.go_on() == "commit done\ntake done held done\n"
+
+
+def test_a_builder_stopped_amid_a_commit_is_not_replaced(
+    tmp_path: Path, holder: Callable[..., Holder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.store.lock.BUSY_MS", 50)
+    one = holder("ledger", "commit")
+    one.stop()
+    assert "ledger" in refused(tmp_path).message
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+    os.kill(one.process.pid, signal.SIGKILL)
+    one.process.wait()
+    with locked(tmp_path):
+        check_held(tmp_path)
+
+
+def test_a_store_without_a_lock_of_this_process_is_not_checked(tmp_path: Path) -> None:
+    check_held(tmp_path)
 
 
 def test_the_lock_is_given_back_after_an_error_inside(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path):
         raise ZeroDivisionError
     with locked(tmp_path):
-        pass
+        assert str(os.getpid()) in (tmp_path / "lock").read_text()
 
 
 def test_the_lock_makes_the_stores_folder(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Window:
 
     def publish(self, *names: str) -> Publisher:
         made = self.publisher()
-        made.publish_all(names)
+        made.publish(*names)
         return made
 
     def put(self, name: str, manifest: Manifest) -> None:

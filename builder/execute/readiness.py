@@ -1,0 +1,84 @@
+"""What a node needs when it waits for nothing any more: nothing, a restore, or a run.
+
+Decides by the same verdict as planning, now that every digest a step reads is known. Starts and commits nothing.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from builder.execute.nodes import Kind, Node, schema_node
+from builder.execute.outcomes import Outcomes
+from builder.nouns import replace
+from builder.plan.keys import key_of, step_fields
+from builder.plan.plan import Plan, digest_of_read, source_fields
+from builder.plan.verdict import Action, State, judge
+from builder.store.recall import Recall
+
+
+class Readiness:
+    """Settles what can be settled without a run, and tells the outcome."""
+
+    def __init__(self, plan: Plan, recall: Recall, outcomes: Outcomes) -> None:
+        self.plan = plan
+        self.graph = plan.situation.graph
+        self.recall = recall
+        self.outcomes = outcomes
+
+    def is_settled(self, node: Node) -> bool:
+        """Whether a node is done without a run: fresh, restored, noted, blocked or failed."""
+        if node.kind is Kind.STEP:
+            return self._is_step_settled(node)
+        return node.kind is Kind.SOURCE and self._is_source_settled(node)
+
+    def _is_source_settled(self, node: Node) -> bool:
+        """Whether a source needs no intake: it has a problem, was taken in before, or is a source of files."""
+        situation = self.outcomes.situation
+        sensed = situation.sources[node.name]
+        problem = sensed.problem or self.outcomes.failed.get(schema_node(sensed.base))
+        if problem is not None:
+            self.outcomes.fail(node, problem)
+            return True
+        verdict = self.plan.sources[node.name]
+        node.fields = source_fields(node.name, situation)
+        node.key = key_of(node.fields)
+        if verdict.action is Action.RESTORE and verdict.outputs and self.outcomes.has_parts(verdict.outputs):
+            self.outcomes.restore_source(node, *verdict.outputs[node.name])
+            return True
+        if not situation.is_table(node.name):
+            self.outcomes.note_files(node)
+            return True
+        return False
+
+    def _is_step_settled(self, node: Node) -> bool:
+        """Whether a step need not run: something before it failed, it proves fresh, or the store has its outputs."""
+        step = node.step
+        assert step is not None
+        needs = (self.graph.maker.get(n, n) for n in step.reads)
+        cause = next((self.outcomes.failed[n] for n in needs if n in self.outcomes.failed), None)
+        if cause is not None:
+            self.outcomes.block(node, cause)
+            return True
+        node.fields = step_fields(
+            step, self.outcomes.situation, partial(digest_of_read, self.outcomes.versions, self.recall)
+        )
+        verdict = node.verdict = judge(
+            step.name,
+            step.targets,
+            node.fields,
+            self.recall,
+            is_forced=self.plan.is_forced,
+            is_pure=self.graph.recipes[step.recipe].pure,
+        )
+        node.key = verdict.key
+        planned = self.plan.verdicts[node.name].reasons
+        if verdict.reasons == planned:  # one copy is enough: the report keeps it
+            verdict = node.verdict = replace(verdict, reasons=planned)
+        if verdict.state is State.FRESH and verdict.outputs is not None:
+            self.outcomes.fresh(node, verdict.outputs)
+            return True
+        if verdict.action is Action.RESTORE and verdict.outputs and self.outcomes.has_parts(verdict.outputs):
+            reasons = verdict.reasons or self.plan.verdicts[node.name].reasons
+            self.outcomes.restore_step(node, verdict.outputs, reasons)
+            return True
+        return False
