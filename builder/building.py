@@ -16,7 +16,7 @@ from builder.errors import BuilderError, error
 from builder.execute.events import Noted, Several
 from builder.execute.report import Run
 from builder.plan.plan import Plan
-from builder.plan.verdict import State
+from builder.plan.verdict import Action, State
 from builder.situation import Situation
 from builder.store.ledger import Ledger, run_name
 from builder.store.lock import locked
@@ -164,12 +164,13 @@ class _Build:
             is_fail_fast=is_fail_fast,
             first=first,
             is_paused=partial(is_paused, self.project.config.store),
+            wait_s=self.project.config.wait_s,
         )
         graph = self.situation.graph
         try:
             publisher.sweep()
             publisher.withdraw([*retired, *stray])
-            forgotten = [n for n in self.recall.failures if n not in graph.steps and n not in graph.sources]
+            forgotten = self._made_good()
             if retired or forgotten:
                 committer.retired(number, retired, forgotten)
             with _interruptible(driver):
@@ -208,15 +209,24 @@ class _Build:
             return False
         return not self.ledger.is_complete()
 
+    def _made_good(self) -> list[str]:
+        """The steps and sources whose failure is no more: fresh without work, or no longer part of the project."""
+        verdicts, sources = self.plan.verdicts, self.plan.sources
+        return [
+            name
+            for name in self.recall.failures
+            if (name not in verdicts or verdicts[name].state is State.FRESH)
+            and (name not in sources or sources[name].action is Action.NONE)
+        ]
+
     def _nothing(self, began: float) -> Run:
         """The report of a rebuild that had nothing to do."""
         last = self.ledger.rows("SELECT max(id) FROM runs")[0][0] or 0
         fresh = len(self.situation.graph.maker)
-        if self.recall.failures:
+        if forgotten := self._made_good():
             from builder.store.commits import Committer
 
-            with_failure = [s for s in self.recall.failures]
-            Committer.take(self.ledger).cleared(with_failure)
+            Committer.take(self.ledger).cleared(forgotten)
         return Run(
             run_name(last), "nothing", time.perf_counter() - began, fresh=fresh, project=self.project.config.name
         )

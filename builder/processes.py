@@ -19,7 +19,7 @@ MARK = "BUILDER_AT_WORK"
 """The environment variable of every process that works for a builder: ``STORE#EPOCH#ATTEMPT``, as `mark` gives it."""
 
 DEAD = frozenset("ZXx")
-STOPPED = frozenset("Tt")
+STOPPED = "T"  # not "t": a process that is traced is at work between two looks
 LOOK_EVERY_S = 0.01
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -62,7 +62,7 @@ class Identity:
     def is_stopped(self) -> bool:
         """Whether it is held by a signal such as SIGSTOP, on this machine."""
         stat = _stat(self.pid) if self.is_here else None
-        return stat is not None and stat.ticks == self.ticks and stat.state in STOPPED
+        return stat is not None and stat.ticks == self.ticks and stat.state == STOPPED
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from functools import cached_property
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 LOOK_FILE = "look.json"
 """Where a store keeps what the last look found."""
+SETTINGS = ("builder.toml", "pyproject.toml")
+"""Where a project's settings may stand."""
 
 
 class Project:
@@ -45,6 +48,7 @@ class Project:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.opened_ns = time.time_ns()
 
     @cached_property
     def workplace(self) -> Workplace:
@@ -120,15 +124,15 @@ class Project:
 
     def _seal(self, sensor: Sensor, status: Status, published: list[str]) -> None:
         """Let the next look at an unmoved project be answered from this one."""
-        from builder.sense.seal import write_seal
+        from builder.sense.seal import all_below, write_seal
+        from builder.sense.tokens import token_of
         from builder.sizes import count_text
         from builder.store.ledger import FILE
 
         config = self.config
-        if config.file is None:
+        if config.file is None or not self._has_settings():
             return  # whose project a bare folder is depends on the folders above it
-        own = [config.root / "builder.toml", config.root / "pyproject.toml", config.store / FILE]
-        own += [config.store / f"{FILE}-wal"]
+        own = [config.root / name for name in SETTINGS] + [config.store / FILE]
         own += [Path(folder) for folder, _, _ in os.walk(config.recipes)]
         summary = (
             config.name,
@@ -136,8 +140,17 @@ class Project:
             count_text(len(status.sources), "source"),
         )
         out = str(config.out)
-        paths = [*map(str, own), *(os.path.join(out, path) for path in published)]
-        write_seal(config.root, summary, sensor.tokens(), sensor.looked, own=paths)
+        paths = [*map(str, own), *(p for path in published for p in all_below(os.path.join(out, path)))]
+        wal = str(config.store / f"{FILE}-wal")
+        sensed = {**sensor.tokens(), wal: token_of(wal)}  # it comes and goes beside files that looks write
+        write_seal(config.root, summary, sensed, sensor.looked, own=paths, now_ns=sensor.now_ns)
+
+    def _has_settings(self) -> bool:
+        """Whether the settings stand as this project read them."""
+        from builder.sense.tokens import is_settled, token_of
+
+        tokens = {name: token_of(self.config.root / name) for name in SETTINGS}
+        return all(is_settled(token, self.opened_ns) if token else n != self.config.file for n, token in tokens.items())
 
     def _publish_list(self, situation: Situation) -> list[str]:
         """The targets that the project's own list publishes."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FILE = "seal"
-HEAD = "builder seal 1"
+HEAD = "builder seal 2"
 
 
 _LOOKS = ("status", "plan")
@@ -127,6 +127,8 @@ def answer(args: list[str], began: float) -> str | None:
     if "-C" in words:
         at = words.index("-C")
         folder = words[at + 1] if at + 1 < len(words) else ""
+        if not folder:
+            return None
         del words[at : at + 2]
     if words not in (["status"], ["rebuild"], ["rebuild", "--changed"], ["status", "--exit-code"]):
         return None
@@ -150,10 +152,11 @@ def read(lines: list[str], root: str) -> tuple[str, str, str] | None:
     """Name, counted targets and counted sources of a seal that holds; None for one that does not."""
     if lines[:4] != head(root):
         return None
+    name, targets, sources, count = lines[4].split("\t")
+    if count != str(len(lines)) or lines[-1]:
+        return None  # cut short
     stat = os.stat
-    for line in lines[5:]:
-        if not line:
-            continue
+    for line in lines[5:-1]:
         token, _, path = line.partition("\t")
         try:
             now = stat(path)
@@ -163,7 +166,6 @@ def read(lines: list[str], root: str) -> tuple[str, str, str] | None:
             continue
         if token != f"{now.st_size} {now.st_mtime_ns} {now.st_ctime_ns} {now.st_ino} {now.st_dev}":
             return None
-    name, targets, sources = lines[4].split("\t")
     return name, targets, sources
 
 

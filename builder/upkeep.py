@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from builder.errors import BuilderError, error
 from builder.names import parse_reference
 from builder.store.commits import Committer
+from builder.store.gc import ASIDE, collect
 from builder.store.ledger import FILE, Ledger
 from builder.store.lock import locked
 from builder.store.recall import Recall
@@ -132,14 +133,15 @@ def verify(project: Project, targets: Iterable[str] | None = None, **options: An
     ledger.close()
     parent = project.config.store
     parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix="verify-", dir=parent))
+    aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=parent))
     try:
-        config = replace(project.config, store=aside / "store", out=aside / "out", publish=())
-        clean = Project(config)
-        run = rebuild(clean, targets, **options)
-        fresh = Ledger.open(config.store)
-        after = fresh.currents()
-        fresh.close()
+        with locked(aside):  # so that gc sees that it is in use
+            config = replace(project.config, store=aside / "store", out=aside / "out", publish=())
+            clean = Project(config)
+            run = rebuild(clean, targets, **options)
+            fresh = Ledger.open(config.store)
+            after = fresh.currents()
+            fresh.close()
         failed = {t.name: t.error for t in run.targets if t.outcome in ("failed", "blocked")}
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -186,8 +188,6 @@ class Removed:
 
 def gc(project: Project, keep: int, dry_run: bool) -> Removed:
     """Remove what the last `keep` versions of each target, and the last complete build, do not need."""
-    from builder.store.gc import collect
-
     if keep < 1:
         raise error("config", f"--keep is {keep}", place="--keep", hint="keep at least the present version: --keep 1")
     store = project.config.store

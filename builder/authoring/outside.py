@@ -72,6 +72,10 @@ def forget_outside(project: Path) -> None:
         loader = getattr(getattr(module, "__spec__", None), "loader", None)
         if isinstance(loader, FromText) and territory.holds(os.path.realpath(loader.path)):
             del sys.modules[name]
+            parent, _, tail = name.rpartition(".")
+            package = sys.modules.get(parent)
+            if getattr(package, tail, None) is module:  # a package that stays would give the old one without an import
+                delattr(package, tail)
 
 
 def text_of(module: ModuleType) -> bytes | None:

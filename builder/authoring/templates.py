@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from builder.names import Params, parse_reference, value_json, value_text
 from builder.nouns import dataclass
 from builder.version import VERSION
 
-CACHE_FORMAT = 2
-"""Counts up when the cache holds other fields."""
+CACHE_FORMAT = 3
+"""Counts up when the cache holds other fields, or when what it held was not right."""
 
 Members = Mapping[str, tuple[Params, ...]]
 ListMembers = Callable[[Iterable[SourceDecl]], Members]
 DigestsOf = Callable[[Iterable[str]], Mapping[str, str]]
+HasStood = Callable[[str, int], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Surroundings:
 
     ``installed`` is the digest of the installed libraries, whose constants a recipe may have captured. ``digests``
     gives the content digest of files by path as recorded (relative to the project, or absolute), without those that are
-    not there; ``members`` lists the families of sources.
+    not there; ``members`` lists the families of sources. ``has_stood`` tells whether a file or folder surely is as it
+    was at a time (ns).
     """
 
     project: Path
@@ -59,6 +62,7 @@ class Surroundings:
     installed: str
     digests: DigestsOf
     members: ListMembers
+    has_stood: HasStood
 
 
 def recipe_files(folder: Path) -> list[str]:
@@ -102,8 +106,11 @@ def from_cache(cached: Any, around: Surroundings) -> Templates | None:
     return Templates(sources, graph, bundle, tuple(cached["listed"]), bool(cached["variables"]))
 
 
-def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any]]:
+def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any] | None]:
     """The templates of a project's recipes, loaded now, and what to keep in the cache.
+
+    None is to be kept where what they read while loading may have changed meanwhile: what they took from it is not
+    known to be what stands there now.
 
     Raises
     ------
@@ -123,6 +130,7 @@ def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any]]:
         )
     before = around.digests(_recipe_paths(around))
     bundle = read_bundle(around.recipes)
+    began_ns = time.time_ns()
     loaded = load(bundle, around.recipes, around.project)
     sources = {parse_reference(d.name).base: d for d in loaded.declarations if isinstance(d, SourceDecl)}
     members = around.members([s for s in sources.values() if parse_reference(s.name).bracketed])
@@ -140,9 +148,11 @@ def from_recipes(around: Surroundings) -> tuple[Templates, dict[str, Any]]:
         "bundle": bundle.digest,
         "graph": graph.to_json(),
     }
+    read = [os.path.join(around.project, path) for path in (*loaded.opened, *loaded.listed)]
+    has_stood = all(around.has_stood(path, began_ns) for path in read)
     keep_bundle(around.store, bundle.digest, bundle.to_zip())
     listed, has_variables = tuple(cached["listed"]), bool(cached["variables"])
-    return Templates(sources, graph, bundle.digest, listed, has_variables), cached
+    return Templates(sources, graph, bundle.digest, listed, has_variables), cached if has_stood else None
 
 
 def keep_bundle(store: Path, digest: Digest, content: bytes) -> None:

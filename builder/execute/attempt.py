@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError, error
+from builder.execute.contents import brought_back
 from builder.execute.logs import logged
 from builder.execute.peak import peak_memory
 from builder.execute.presence import present
@@ -136,6 +137,7 @@ def _run(spec: AttemptSpec, warnings: list[str]) -> tuple[Output, ...]:
     folder = PartFolder(spec.store, INLINE_BYTES)
     scratch = Path(spec.scratch)  # made by what needs it: most steps do not
     try:
+        spec = brought_back(spec)
         if isinstance(spec.work, IntakeSpec):
             from builder.formats.family import infer_family
             from builder.formats.intake import take_in

@@ -44,30 +44,37 @@ class Causes(logging.Handler):
 
     def hear(self, text: str) -> None:
         """Keep a line that names a cause."""
-        match = re.search(r"Worker process (\d+) (exited.*|was killed.*)", text)
-        if match:
-            # A worker that used up its memory is killed by its nanny: the first word is the cause.
-            self.by_pid.setdefault(int(match[1]), match[2].strip())
-        match = re.search(r"\(pid=(\d+)\) exceeded", text)
-        if match:
-            self.by_pid[int(match[1])] = MEMORY
+        _hear(text, self.by_pid)
 
     def said(self, pid: int | None, fetch: Callable[[], Iterable[str] | None] | None = None) -> str:
         """What was said of a process, ``""`` for nothing; a nanny speaks a moment after the scheduler.
 
-        `fetch` brings the lines of a log that lies elsewhere; None where nobody will ever bring them.
+        `fetch` brings the lines of a log that lies elsewhere; None where nobody will ever bring them. They are kept for
+        this question alone: on another machine the same number is another process.
         """
         if pid is None:
             return ""
         until_s = time.monotonic() + (SAID_WITHIN_S if fetch is None else FETCHED_WITHIN_S)
         pause = threading.Event()
+        by_pid = self.by_pid if fetch is None else {}
         while True:
-            lines = fetch() if fetch is not None and pid not in self.by_pid else ()
+            lines = fetch() if fetch is not None else ()
             for line in lines or ():
-                self.hear(line)
-            if pid in self.by_pid or lines is None or time.monotonic() >= until_s:
-                return self.by_pid.pop(pid, "")
+                _hear(line, by_pid)
+            if pid in by_pid or lines is None or time.monotonic() >= until_s:
+                return by_pid.pop(pid, "")
             pause.wait(0.02 if fetch is None else 0.2)
+
+
+def _hear(text: str, by_pid: dict[int, str]) -> None:
+    """Keep a line that names a cause, by the process that it speaks of."""
+    match = re.search(r"Worker process (\d+) (exited.*|was killed.*)", text)
+    if match:
+        # A worker that used up its memory is killed by its nanny: the first word is the cause.
+        by_pid.setdefault(int(match[1]), match[2].strip())
+    match = re.search(r"\(pid=(\d+)\) exceeded", text)
+    if match:
+        by_pid[int(match[1])] = MEMORY
 
 
 class Listening:

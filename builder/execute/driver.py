@@ -63,6 +63,7 @@ class Driver:
         is_fail_fast: bool = False,
         first: frozenset[str] = frozenset(),
         is_paused: Callable[[], bool] = lambda: False,
+        wait_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
@@ -73,7 +74,7 @@ class Driver:
         self.assignments = Assignments(workplace, recall, self.outcomes, run)
         self.lanes = lanes
         self.policy = Policy(lanes)
-        self.crew = Crew(self.policy, make_runner, clock)
+        self.crew = Crew(self.policy, make_runner, clock, wait_s)
         self.observer = observer
         self.is_fail_fast = is_fail_fast
         self.is_paused = is_paused
@@ -145,7 +146,7 @@ class Driver:
         self._offer(node)
 
     def _offer(self, node: Node) -> None:
-        """Let the policy have a node, or fail it where no worker that is there could ever run it."""
+        """Let the policy have a node, or fail it where no worker that is there or may come back could ever run it."""
         refusal = self.crew.refusal(node.job)
         if refusal is not None:
             return self._fail(node, refusal)
@@ -214,7 +215,7 @@ class Driver:
         return is_paused
 
     def _meet_places(self) -> None:
-        """Take note of workers that came and went; a job that none of them can ever run fails at once."""
+        """Take note of workers that came and went; a job that none of this run could ever run fails at once."""
         if self.crew.has_changed() and self.policy.places:
             self._rank(list(self.policy.places.values()))
             if not all(self.policy.can_ever_run(job) for job in self.policy.waiting()):

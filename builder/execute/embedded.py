@@ -93,8 +93,10 @@ class EmbeddedCluster:
         if now_s > self._mend_s:
             self._mend_s = now_s + MEND_EVERY_S
             self._cluster.loop.add_callback(self._mend)
-        states = self._cluster.scheduler.workers
-        return {a: Worker(a, s.memory_limit or 0, frozenset(s.resources)) for a, s in list(states.items())}
+        # The scheduler's thread takes workers out meanwhile: its sorted dict would be walked in Python, one by one, and
+        # the plain dict that it is built on is listed in one piece.
+        states = list(dict.values(self._cluster.scheduler.workers))
+        return {s.address: Worker(s.address, s.memory_limit or 0, frozenset(s.resources)) for s in states}
 
     async def _mend(self) -> None:
         """Let Dask replace nannies that gave up, as they do when a worker dies before it has connected."""

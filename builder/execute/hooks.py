@@ -21,6 +21,8 @@ Hook = Callable[[dict[str, Any]], object]
 Call = tuple[Hook, dict[str, Any]]
 PATIENCE_S = 10.0
 MOST_WAITING = 10_000
+MOST_PROBLEMS = 20
+"""Failed calls that are told one by one; of the others their number is."""
 KINDS = {"started": "before", "target": "after", "source": "after"}
 
 
@@ -71,6 +73,7 @@ class Hooks:
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._dropped = 0
+        self._untold = 0
 
     def event(self, kind: str, name: str, **facts: Any) -> None:
         """Have the hooks called that an event concerns; never waits for them."""
@@ -92,7 +95,14 @@ class Hooks:
                 try:
                     hook(event)
                 except BaseException as caught:  # not even SystemExit may end a build
-                    self.problems.append(f"a hook failed at '{event['name']}': {type(caught).__name__}: {caught}")
+                    self._note(f"a hook failed at '{event['name']}': {type(caught).__name__}: {caught}")
+
+    def _note(self, problem: str) -> None:
+        """Keep a problem, as long as they are few."""
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(problem)
+        else:
+            self._untold += 1
 
     def finish(self) -> None:
         """Wait for the hooks that were not called yet, but not for long; one that hangs is told and left."""
@@ -100,6 +110,8 @@ class Hooks:
             return
         self._calls.put(None)
         self._thread.join(self.patience_s)
+        if self._untold:
+            self.problems.append(f"{self._untold} more calls of hooks failed")
         left = self._dropped + (self._calls.qsize() - 1 if self._thread.is_alive() else 0)
         if self._thread.is_alive():
             self.problems.append(

@@ -5,6 +5,7 @@ Attempts run to their end inside `start`; a timeout cannot stop them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,7 +40,9 @@ class InlineRunner:
         return True
 
     def wait(self, timeout_s: float | None) -> list[Ended]:
-        """The attempts that ended since the last call."""
+        """The attempts that ended since the last call; where none did, after `timeout_s`: it is a wait like any."""
+        if not self._ended and timeout_s:
+            time.sleep(timeout_s)
         ended, self._ended = self._ended, []
         return ended
 

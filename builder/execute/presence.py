@@ -20,11 +20,10 @@ from typing import Any
 from builder.errors import BuilderError, error
 from builder.execute.spec import AttemptSpec
 from builder.processes import MARK, Identity, cpu_s_of, end_family, end_marked, main_thread_cpu_s, mark, marked, myself
-from builder.store import disk
+from builder.store import disk, epochs
+from builder.store.epochs import begun_epoch, note_epoch
 from builder.store.lock import taken_over
 
-SUFFIX = ".pid"
-EPOCH = "epoch"
 END_WITHIN_S = 10.0
 BEAT_EVERY_S = 5.0
 SILENT_S = 20.0
@@ -127,7 +126,7 @@ def _text(cpu_s: float, spec: AttemptSpec) -> str:
 
 def presence_file(spec: AttemptSpec) -> Path:
     """Where an attempt's presence is written while it runs."""
-    return Path(spec.scratch + SUFFIX)
+    return Path(spec.scratch + epochs.PRESENCE)
 
 
 @cache
@@ -152,14 +151,6 @@ def read_presence(path: Path) -> Presence | None:
         return None
 
 
-def begun_epoch(store: Path) -> int:
-    """The last epoch whose builder ran attempts; 0 for none."""
-    try:
-        return int((store / "scratch" / EPOCH).read_text())
-    except (OSError, ValueError):
-        return 0
-
-
 def begin_epoch(store: Path, epoch: int) -> None:
     """Begin to run attempts, after this machine's attempts of earlier epochs were ended.
 
@@ -168,7 +159,7 @@ def begin_epoch(store: Path, epoch: int) -> None:
     StoreError
         ``locked``: one of them cannot be ended.
     """
-    disk.write_whole(store / "scratch" / EPOCH, str(epoch).encode(), is_durable=False)
+    note_epoch(store, epoch)
     if not end_orphans(str(store), epoch):
         raise _still_there(store, [p for _, p in orphans(store, epoch) if p.process.is_here])
     if not orphans(store, epoch):
@@ -225,7 +216,7 @@ def await_silence(path: Path, until_s: float | None = None) -> bool:
 
 def orphans(store: Path, epoch: int) -> list[tuple[Path, Presence]]:
     """The attempts that builders of earlier epochs began, and that nobody has seen end, with their files."""
-    found = [(path, read_presence(path)) for path in sorted((store / "scratch").glob("*" + SUFFIX))]
+    found = [(path, read_presence(path)) for path in sorted((store / "scratch").glob("*" + epochs.PRESENCE))]
     return [(path, p) for path, p in found if p is not None and p.epoch < epoch]
 
 
@@ -267,7 +258,7 @@ def _end(path: Path, found: Presence) -> bool:
 def _sweep(store: Path) -> None:
     """Remove what dead attempts left in scratch: nobody works there now."""
     for path in (store / "scratch").iterdir():
-        if path.name != EPOCH and not path.name.startswith("dask-"):  # Dask locks its own, and sweeps them
+        if path.name != epochs.FILE and not path.name.startswith("dask-"):  # Dask locks its own, and sweeps them
             with suppress(OSError, BuilderError):
                 disk.remove(path)
 

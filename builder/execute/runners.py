@@ -56,7 +56,8 @@ class Runners:
             from builder.execute.embedded import EmbeddedCluster
 
             return EmbeddedCluster(self.workers, str(config.store / "scratch"), config.memory_bytes, causes)
-        from builder.execute.standing import Meeting, StandingCluster, made_by
+        from builder.execute.meeting import Meeting
+        from builder.execute.standing import StandingCluster, made_by
         from builder.execute.tls import Certificates
 
         meeting = Meeting(config.store, self.environment or {}, self.tell)

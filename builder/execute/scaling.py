@@ -1,7 +1,7 @@
 """Growing and shrinking a cluster with the work: how many workers the ready work can use, and who may go.
 
 Decides the demand from what is ready, the room in lanes and the abilities that workers have, and asks for it through
-``scale``. Only workers that do nothing are ever given back.
+``scale``. Only workers that do nothing are ever given back. A cluster that cannot do it is told of, and ends no build.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from builder.compile.policy import Policy
@@ -19,6 +19,11 @@ WORTH_S = 5.0
 LOOK_EVERY_S = 1.0
 IDLE_S = 20.0
 """How long fewer workers must do before any is given back."""
+MISSING_S = 20.0
+"""How long fewer workers may be there than are wanted before they are asked for again: those that were lost stay lost
+to many clusters until then."""
+ANSWER_S = 30.0
+"""How long a cluster may take to let workers go."""
 
 
 def demand(policy: Policy) -> int:
@@ -46,14 +51,17 @@ def demand(policy: Policy) -> int:
 class Scaling:
     """Asks one cluster object for as many workers as the work can use, `most` at the most."""
 
-    def __init__(self, cluster: Any, client: Any, most: int) -> None:
+    def __init__(self, cluster: Any, client: Any, most: int, tell: Callable[[str, str], None]) -> None:
         self._cluster = cluster
         self._client = client
         self._most = most
+        self._tell = tell
+        self._is_told = False
         self._at_first = self._size()
         self._asked = 0
         self._looked_s = float("-inf")
         self._enough_since_s: float | None = None
+        self._fewer_since_s: float | None = None
         self.leaving: frozenset[str] = frozenset()
 
     def ask(self, count: int) -> None:
@@ -69,17 +77,35 @@ class Scaling:
         if now_s - self._looked_s < LOOK_EVERY_S:
             return
         self._looked_s = now_s
-        self.leaving &= frozenset(here)
+        try:
+            self._follow(policy, frozenset(here), now_s)
+        except Exception as cause:
+            if not self._is_told:
+                self._is_told = True
+                finding = f"its size cannot be changed: {type(cause).__name__}: {str(cause)[:200]}"
+                self._tell("the cluster", finding)
+
+    def _follow(self, policy: Policy, here: frozenset[str], now_s: float) -> None:
+        self.leaving &= here
         wanted = min(max(1, demand(policy)), self._most)
         size = max(self._asked, self._size())
+        present = len(here - self.leaving)
         if wanted >= size:
-            self._enough_since_s = None
             self.ask(wanted)
+        if present >= wanted:
+            self._fewer_since_s = None
+        elif self._fewer_since_s is None:
+            self._fewer_since_s = now_s
+        elif now_s - self._fewer_since_s >= MISSING_S:
+            self._fewer_since_s = now_s
+            self._cluster.scale(max(wanted, size))
+        if present <= wanted:
+            self._enough_since_s = None
         elif self._enough_since_s is None:
             self._enough_since_s = now_s
         elif now_s - self._enough_since_s >= IDLE_S:
             self._enough_since_s = None
-            self._give_back(policy, size - wanted)
+            self._give_back(policy, present - wanted)
 
     def restore(self) -> None:
         """Give the cluster back in the size it had; nothing runs there any more."""
@@ -91,7 +117,13 @@ class Scaling:
             known = getattr(self._cluster, name, None)
             if known is not None and hasattr(known, "__len__"):
                 return len(known)
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        return len(self._listed())
+
+    def _listed(self) -> Mapping[str, Any]:
+        """All workers by address, as the scheduler knows them."""
+        asked = self._client.sync(self._client.scheduler.identity, n_workers=-1, callback_timeout=ANSWER_S)
+        listed: Mapping[str, Any] = asked["workers"]
+        return listed
 
     def _give_back(self, policy: Policy, count: int) -> None:
         """Let up to `count` idle workers go; none where the cluster cannot be told which."""
@@ -106,8 +138,9 @@ class Scaling:
                 policy.leave(place)
             self.leaving |= frozenset(idle)
             with contextlib.suppress(Exception):
-                self._client.retire_workers(idle, close_workers=False, remove=False)
-            self._cluster.sync(self._cluster.scale_down, names)
+                retire = self._client.scheduler.retire_workers
+                self._client.sync(retire, workers=idle, close_workers=False, remove=False, callback_timeout=ANSWER_S)
+            self._cluster.sync(self._cluster.scale_down, names, callback_timeout=ANSWER_S)
             self._asked = self._size()
         elif policy.idle_count == len(policy.places):
             # A bare scale() chooses whom to end: it is told only while no one works.
@@ -117,5 +150,5 @@ class Scaling:
 
     def _names(self, addresses: list[str]) -> list[Any]:
         """The cluster's own names of workers."""
-        listed: Mapping[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        listed = self._listed()
         return [listed[a]["name"] for a in addresses if a in listed]

@@ -166,7 +166,8 @@ class AttemptSpec:
     """One execution of a step: the work, and where the store, the project, the log and the scratch space are.
 
     ``previous`` maps a target (or the source) to the manifest of its last version, to count the changed rows.
-    ``helpers`` are further workers whose slots it was given, for its Dask collections.
+    ``helpers`` are further workers whose slots it was given, for its Dask collections. With ``is_set_apart`` the bytes
+    of small inputs lie in its scratch folder (`execute.contents`).
     """
 
     id: str
@@ -179,6 +180,7 @@ class AttemptSpec:
     work: RecipeSpec | IntakeSpec
     previous: dict[str, Manifest] = field(default_factory=dict)
     helpers: tuple[str, ...] = ()
+    is_set_apart: bool = False
 
     @property
     def epoch(self) -> int:
@@ -193,6 +195,7 @@ class AttemptSpec:
         value["work"] = self.work.to_json()
         value["previous"] = {n: m.to_json() for n, m in self.previous.items()}
         value["helpers"] = self.helpers
+        value["is_set_apart"] = self.is_set_apart
         return json.dumps(value).encode()
 
     @staticmethod

@@ -1,20 +1,15 @@
 """A standing Dask cluster: connected to by its address or given as an object, checked before anything runs there.
 
-Decides which schedulers and workers are fit: their settings, versions, threads, nannies, and that they see the store.
-A wrong one at connect is refused with what to set; a wrong one that joins later is left out and told. Never starts an
-attempt.
+Decides whom to ask and when, and what follows: a wrong scheduler or worker at connect is refused with what to set; a
+wrong worker that joins later is left out and told. What is wrong is for `meeting` to say. Never starts an attempt.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import runpy
-import secrets
-import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,123 +19,20 @@ from distributed import Client
 from builder.compile.policy import Policy
 from builder.errors import BuilderError, error
 from builder.execute.causes import Causes
+from builder.execute.meeting import Known, Meeting, about_scheduler, asked, end_worker
 from builder.execute.scaling import Scaling
-from builder.execute.settings import EMBEDDED, SCHEDULER, WORKER, as_variables, setting_facts, wrong_settings
+from builder.execute.settings import EMBEDDED, SCHEDULER, as_variables, setting_facts, wrong_settings
 from builder.execute.tls import ANSWER_S, START_ONE, Certificates, NoAnswer, greet, is_listening, refused, security_for
 from builder.execute.workers import Worker
 from builder.sense.environment import library_versions
-from builder.store import disk
 from builder.version import VERSION
 
 LIST_EVERY_S = 1.0
 LOST_AFTER_S = 15.0
-NEEDED = ("python", "pandas", "pyarrow", "dask", "distributed")
-"""Versions that count on workers beside those of the project's environment."""
-
-
-# -- what runs on the cluster ------------------------------------------------------------------------------------------
-
-
-def about_scheduler(dask_scheduler: Any) -> dict[str, Any]:
-    """What a scheduler is and how it is set; it must have builder, for it unpickles what it passes on."""
-    scheduler = dask_scheduler
-    return {
-        "builder": VERSION,
-        "versions": library_versions(["python", "distributed"]),
-        "settings": {
-            "distributed.scheduler.allowed-failures": scheduler.allowed_failures,
-            "distributed.scheduler.work-stealing": "stealing" in scheduler.extensions,
-            "distributed.scheduler.worker-saturation": scheduler.WORKER_SATURATION,
-            "distributed.scheduler.no-workers-timeout": scheduler.no_workers_timeout,
-            "distributed.scheduler.worker-ttl": scheduler.worker_ttl,
-        },
-    }
-
-
-def about_worker(names: tuple[str, ...], token: str, dask_worker: Any) -> dict[str, Any]:
-    """What a worker is, how it is set, and what it reads in the file `token`."""
-    memory = dask_worker.memory_manager
-    versions: dict[str, str] = {}
-    for name in names:
-        with contextlib.suppress(BuilderError):
-            versions |= library_versions([name])
-    read = ""
-    with contextlib.suppress(OSError):
-        read = Path(token).read_text()
-    return {
-        "builder": VERSION,
-        "versions": versions,
-        "pid": os.getpid(),
-        "nthreads": dask_worker.state.nthreads,
-        "nanny": dask_worker.nanny,
-        "token": read,
-        "settings": {
-            "distributed.worker.memory.target": memory.memory_target_fraction,
-            "distributed.worker.memory.spill": memory.memory_spill_fraction,
-            "distributed.worker.memory.pause": memory.memory_pause_fraction,
-        },
-    }
-
-
-# -- meeting workers ---------------------------------------------------------------------------------------------------
-
-
-class Meeting:
-    """What workers must be like, and a file of the store by which they show that they see it."""
-
-    def __init__(self, store: Path, environment: Mapping[str, str], tell: Callable[[str, str], None]) -> None:
-        self.versions = {**library_versions(NEEDED), **environment}
-        self.tell = tell
-        self._word = secrets.token_hex(8)
-        self._file = store / "scratch" / f"meeting-{self._word}"
-
-    def open(self) -> None:
-        """Lay the file out."""
-        disk.make_folder(self._file.parent)
-        with disk.writing(self._file):
-            self._file.write_text(self._word)
-
-    def close(self) -> None:
-        """Take the file away."""
-        self._file.unlink(missing_ok=True)
-
-    @property
-    def question(self) -> tuple[tuple[str, ...], str]:
-        """The arguments of `about_worker`."""
-        return tuple(self.versions), str(self._file)
-
-    def faults(self, found: Mapping[str, Any]) -> list[str]:
-        """What is wrong with a worker, in words; empty for a fit one."""
-        faults = []
-        if found["builder"] != VERSION:
-            faults.append(f"it has builder {found['builder']}, not {VERSION}")
-        for name, version in self.versions.items():
-            there = found["versions"].get(name)
-            if there != version:
-                faults.append(f"it has {name} {there or 'not installed'}, not {version}")
-        if found["nthreads"] != 1:
-            faults.append(f"it has {found['nthreads']} threads: start it with --nthreads 1")
-        if not found["nanny"]:
-            faults.append("it has no nanny: start it without --no-nanny")
-        wrong = wrong_settings(found["settings"], WORKER)
-        if wrong:
-            faults += [text for _, text in setting_facts("", wrong)]
-            faults.append("start it with " + as_variables(wrong, WORKER))
-        if found["token"] != self._word:
-            faults.append(f"it does not see the store: mount {self._file.parent.parent} there, at this very path")
-        return faults
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A worker that was met: its process, its nanny, and what is wrong with it (``""``: nothing)."""
-
-    pid: int
-    nanny: str
-    fault: str = ""
-
-
-# -- the cluster -------------------------------------------------------------------------------------------------------
+MEET_S = 2.0
+"""How long a worker that joins in mid-run has to say what it is; the build waits for that."""
+MEET_AGAIN_S = 60.0
+"""How long a worker that says nothing is left alone at the most, before it is asked again."""
 
 
 class StandingCluster:
@@ -152,6 +44,9 @@ class StandingCluster:
         self._meeting = meeting
         self._causes = causes
         self._known: dict[str, Known] = {}
+        self._silent: dict[str, tuple[float, float]] = {}  # when to ask again, and how long to wait after that
+        self._nannies: dict[str, str] = {}  # also of workers that left: they say why
+        self._given_up: dict[str, str] = {}
         self._here: dict[str, Worker] = {}
         self._listed_s = float("-inf")
         self._silent_s: float | None = None
@@ -197,10 +92,14 @@ class StandingCluster:
         except Exception as cause:
             raise _nobody(address, str(cause)) from cause
         made = cls(client, address, meeting, causes)
-        made._scaling = Scaling(cluster, client, most)
-        made._at_end.append(cluster.close if is_ours else made._scaling.restore)
-        if not made._list():
-            made._scaling.ask(1)
+        try:
+            made._scaling = Scaling(cluster, client, most, meeting.tell)
+            made._at_end.append(cluster.close if is_ours else made._scaling.restore)
+            if not made._list():
+                made._scaling.ask(1)
+        except Exception as cause:
+            made.close()
+            raise _nobody(address, f"{type(cause).__name__}: {cause}") from cause
         made._check(wait_s)
         return made
 
@@ -221,13 +120,7 @@ class StandingCluster:
         if now_s - self._listed_s > LIST_EVERY_S:
             self._listed_s = now_s
             with contextlib.suppress(Exception):  # what does not answer is lost in time: `is_lost`
-                listed = self._list()
-                self._meet([a for a in listed if a not in self._known])
-                self._here = {
-                    a: Worker(a, w.get("memory_limit") or 0, frozenset(w.get("resources") or ()))
-                    for a, w in listed.items()
-                    if a in self._known and not self._known[a].fault
-                }
+                self._look(self._list())
         leaving = self._scaling.leaving if self._scaling else frozenset()
         return {a: w for a, w in self._here.items() if a not in leaving} if leaving else self._here
 
@@ -237,21 +130,31 @@ class StandingCluster:
         return None if known is None else known.pid
 
     def kill(self, worker: str, pid: int) -> str:
-        """Kill a worker process through its nanny; where that does not answer, its host is given up as lost."""
+        """Kill a worker process through its nanny; where that does not answer, its host is given up as lost.
+
+        The process known at this address now may be meant as well: an attempt can start before a restart is seen.
+        """
+        known = self._known.get(worker)
+        pids = [pid, *([known.pid] if known else [])]
         try:
-            self._ask(self._client._run, os.kill, pid, signal.SIGKILL, workers=[worker], nanny=True)
-        except Exception:
+            self._ask(self._client._run, end_worker, pids, workers=[worker], nanny=True)
+        except KeyError:
+            return self._given_up.get(worker, "")  # it has just left
+        except OSError:  # also when time ran out
             with contextlib.suppress(Exception):
                 self._ask(self._client.scheduler.unregister, address=worker, stimulus_id="builder-host-lost")
             said = f"{worker} is lost: its nanny gave no answer in {ANSWER_S:g} s; process {pid} may still run there"
             self._meeting.tell(worker, said)
+            self._given_up[worker] = said
             return said
+        except Exception as cause:
+            return f"the nanny of {worker} could not end it: {type(cause).__name__}: {str(cause)[:200]}"
         return ""
 
     def said(self, worker: str, pid: int | None) -> str:
         """What a nanny said of a process that ended; ``""`` where it cannot be reached from here."""
-        known = self._known.get(worker)
-        return self._causes.said(pid, lambda: self._log(known.nanny)) if known else ""
+        nanny = self._nannies.get(worker)
+        return self._causes.said(pid, lambda: self._log(nanny)) if nanny is not None else ""
 
     def everywhere(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """What a function gives on each machine that answers, run by its nannies."""
@@ -292,6 +195,22 @@ class StandingCluster:
         self._silent_s = None
         return listed
 
+    def _look(self, listed: dict[str, Any]) -> None:
+        """Take those who are known, then meet who is new: nobody waits for one that does not answer."""
+        self._known = {a: k for a, k in self._known.items() if a in listed and k.life == _life(listed[a])}
+        self._silent = {a: s for a, s in self._silent.items() if a in listed}
+        self._take(listed)
+        if self._meet(listed):
+            self._take(listed)
+
+    def _take(self, listed: dict[str, Any]) -> None:
+        """Have the fit ones of those that are known."""
+        self._here = {
+            a: Worker(a, w.get("memory_limit") or 0, frozenset(w.get("resources") or ()))
+            for a, w in listed.items()
+            if a in self._known and not self._known[a].fault
+        }
+
     def _log(self, nanny: str) -> list[str] | None:
         """The last lines of a nanny's log; None where nothing listens at its address any more."""
         if not is_listening(nanny):
@@ -316,7 +235,11 @@ class StandingCluster:
             self._meeting.open()
             self._check_scheduler()
             until_s = time.monotonic() + wait_s
-            while not (listed := self._list()) and time.monotonic() < until_s:
+            while True:
+                listed = self._list()
+                self._meet(listed, is_told=False, within_s=ANSWER_S)
+                if self._known or time.monotonic() >= until_s:
+                    break
                 time.sleep(0.1)
             if not listed:
                 raise refused(
@@ -325,7 +248,9 @@ class StandingCluster:
                     [("workers", "none")],
                     "start some with dask worker --nthreads 1, or raise wait under [cluster]",
                 )
-            self._meet(list(listed), is_told=False)
+            if not self._known:
+                silent = [(a, f"no answer in {ANSWER_S:g} s") for a in listed]
+                raise _nobody(self._address, "no worker says what it is", silent[:5])
             faults = [(a, k.fault) for a, k in self._known.items() if k.fault]
             if faults:
                 raise refused(
@@ -366,24 +291,39 @@ class StandingCluster:
                 "start it with " + as_variables(wrong, SCHEDULER),
             )
 
-    def _meet(self, addresses: list[str], is_told: bool = True) -> None:
-        """Ask new workers what they are; one that gives no answer is asked again the next time."""
-        if not addresses:
-            return
-        answers = self._ask(
-            self._client._run, about_worker, *self._meeting.question, workers=addresses, on_error="return"
-        )
+    def _meet(self, listed: dict[str, Any], is_told: bool = True, within_s: float = MEET_S) -> bool:
+        """Whether new workers said what they are; one that gives no answer is asked again later, ever more seldom."""
+        now_s = time.monotonic()
+        new = [a for a in listed if a not in self._known and self._silent.get(a, (0.0, 0.0))[0] <= now_s]
+        if not new:
+            return False
+        answers = self._client.sync(asked, self._client, self._meeting.question, new, within_s)
         for address, found in answers.items():
-            if isinstance(found, Exception):
-                fault = f"it cannot load builder {VERSION}: {type(found).__name__}: {str(found)[:200]}"
-                if isinstance(found, OSError):
-                    continue  # it left, or is too busy to answer
-                self._known[address] = Known(0, "", fault)
-            else:
-                fault = "; ".join(self._meeting.faults(found))
-                self._known[address] = Known(found["pid"], found["nanny"] or "", fault)
-            if fault and is_told:
+            if isinstance(found, (OSError, TimeoutError)):  # it left, or is too busy to answer
+                delay_s = self._silent.get(address, (0.0, LIST_EVERY_S))[1]
+                self._silent[address] = (time.monotonic() + delay_s, min(2 * delay_s, MEET_AGAIN_S))
+                continue
+            self._silent.pop(address, None)
+            self._know(address, _life(listed[address]), found)
+            if (fault := self._known[address].fault) and is_told:
                 self._meeting.tell(address, f"left out: {fault}")
+        return True
+
+    def _know(self, address: str, life: str, found: Any) -> None:
+        """Keep what a worker said of itself."""
+        if isinstance(found, Exception):
+            fault = f"it cannot load builder {VERSION}: {type(found).__name__}: {str(found)[:200]}"
+            self._known[address] = Known(life, 0, "", fault)
+            return
+        known = Known(life, found["pid"], found["nanny"] or "", "; ".join(self._meeting.faults(found)))
+        self._known[address] = known
+        self._nannies[address] = known.nanny
+        self._given_up.pop(address, None)
+
+
+def _life(listed: Mapping[str, Any]) -> str:
+    """What tells a worker from others at its address, before and after it: the folder that is its own."""
+    return f"{listed.get('id')} {listed.get('local_directory')}"
 
 
 async def _nanny_log(client: Any, nanny: str) -> Any:
@@ -399,7 +339,8 @@ def _connected(address: str, certificates: Certificates, patience_s: float) -> A
             greet(address, certificates)
             return Client(address, security=security, timeout=ANSWER_S, set_as_default=False)
         except BuilderError:
-            raise
+            if time.monotonic() >= until_s:  # before that it was well, and may only be too busy to speak
+                raise
         except Exception as cause:
             if time.monotonic() >= until_s:
                 waited = [("waited", f"{patience_s:g} s")] if patience_s else []

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from builder.digests import digest_of
+from builder.execute.contents import set_apart
 from builder.execute.spec import AttemptSpec, InputSpec, IntakeSpec, Item, RecipeSpec
 from builder.graph.graph import Step
 from builder.names import path_segment
@@ -107,4 +108,4 @@ def recipe_attempt(
     )
     outputs = tuple(zip(recipe.outputs or ("",), step.targets, strict=True))
     work = RecipeSpec(step.recipe, situation.bundle, recipe.fingerprint, step.params, inputs, outputs)
-    return place.attempt(step.name, identity, run, work, previous)
+    return set_apart(place.attempt(step.name, identity, run, work, previous))

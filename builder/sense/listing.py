@@ -37,7 +37,7 @@ def list_pattern(root: Path, pattern: str, looked: set[str] | None = None) -> li
 
     A plain path gives one match where it exists; a plain folder gives every file below it that is not hidden, with
     names relative to it. Links are followed; in ``**`` a folder that holds itself is entered once. Folders that were
-    listed, and links found in them, are added to `looked`.
+    listed, links found in them, and a plain path, there or not, are added to `looked`.
 
     Raises
     ------
@@ -47,27 +47,35 @@ def list_pattern(root: Path, pattern: str, looked: set[str] | None = None) -> li
         ``recipe-declaration``: the pattern cannot be read.
     """
     base = os.fspath(root)
+    looked = set() if looked is None else looked
     if _FILE.fullmatch(pattern):  # what most sources are: one file by its name
         full = f"{base}/{pattern}"
+        looked.add(full)
         if not os.path.isdir(full):
             return [Match(pattern, (), pattern.rpartition("/")[2])] if _is_there(full) else []
     parsed = parse_pattern(pattern)
     if parsed.is_plain:
         path = join(parsed.segments)
         full = os.path.join(base, path)
+        looked.add(full)
         if not os.path.isdir(full):
             return [Match(path, (), parsed.segments[-1])] if _is_there(full) else []
         parsed = Pattern(f"{path}/**")
-    tree = _Tree(base, set() if looked is None else looked)
+    tree = _Tree(base, looked)
     return [Match(p, parsed.match(p) or (), parsed.name_of(p)) for p in sorted(parsed.walk(tree.entries, tree.is_file))]
 
 
-def companions(path: str) -> list[str]:
-    """The files that belong to a shapefile's ``.shp``, in name order, empty for all else: they are content as well."""
+def companions(path: str, looked: set[str] | None = None) -> list[str]:
+    """The files that belong to a shapefile's ``.shp``, in name order, empty for all else: they are content as well.
+
+    Where they would lie, there or not, is added to `looked`.
+    """
     if path[-4:].lower() != ".shp":
         return []
     stem = path[:-4]
     spellings = [stem + e for e in (*_SHAPEFILE_ENDINGS, *(e.upper() for e in _SHAPEFILE_ENDINGS))]
+    if looked is not None:
+        looked.update(spellings)
     return sorted(s for s in spellings if os.path.isfile(s))
 
 

@@ -1,20 +1,19 @@
 """Seals: what the last look found all fresh by, so that the next one need only compare tokens.
 
 Decides when a look may be sealed: all is fresh, every source is local, nothing of the process's environment was read
-while recipes loaded, and every token is settled, so that the same token later means the same content. `builder.quick`
-reads what is written here.
+while recipes loaded, and every token was settled before anything was looked at, so that what is sealed is what was
+looked at, and the same token later means the same content. `builder.quick` reads what is written here.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from builder.quick import FILE, head
-from builder.sense.tokens import Token, is_settled, token_from
+from builder.sense.tokens import Token, has_stood, is_settled, token_from
 from builder.store.disk import write_whole
 
 
@@ -26,10 +25,11 @@ def seal_path(root: Path) -> Path:
 def write_seal(
     root: Path,
     summary: tuple[str, str, str],
-    sensed: dict[str, Token],
+    sensed: Mapping[str, Token | None],
     looked: Iterable[str],
     *,
     own: Iterable[str],
+    now_ns: int,
 ) -> bool:
     """Whether the look was sealed.
 
@@ -38,25 +38,37 @@ def write_seal(
     summary
         The project's name, its targets and its sources as counted for people.
     sensed
-        Files that were sensed, with the tokens they had then.
+        Files that were sensed, with the tokens they had then; None for those that were not there.
     looked
-        Folders and files that were looked at otherwise: their tokens are taken now, and must be settled.
+        Folders and files that were looked at otherwise: their tokens are taken now, and must have been settled then.
     own
         The store's own files and the published ones, whose tokens are taken now as well.
+    now_ns
+        When the look began: what changed since may have changed after it was looked at.
     """
-    now_ns = time.time_ns()
-    lines = [*head(str(root)), "\t".join(summary)]
-    for path in dict.fromkeys((*sensed, *looked, *own, *sys.path)):
-        token = sensed.get(path) or _token(path)
-        if token is not None and not is_settled(token, now_ns):
+    paths = dict.fromkeys((*sensed, *looked, *own, *sys.path))
+    first = head(str(root))
+    count = len(first) + 1 + len(paths) + 1  # with the empty line that ends it
+    lines = [*first, "\t".join((*summary, str(count)))]
+    for path in paths:
+        token = sensed[path] if path in sensed else _token(path)
+        has_moved = not is_settled(token, now_ns) if token else path not in sensed and not has_stood(path, now_ns)
+        if has_moved:
             return False
         text = "-" if token is None else " ".join(map(str, token))
         lines.append(f"{text}\t{path}")
+    lines.append("")
     if any("\n" in line for line in lines) or not seal_path(root).parent.is_dir():
         return False
     content = "\n".join(lines).encode("utf-8", "surrogateescape")
     write_whole(seal_path(root), content, is_durable=False)
     return True
+
+
+def all_below(path: str) -> list[str]:
+    """A file or folder with all folders and files below it: none of the folders above a change in one tells of it."""
+    inside = (os.path.join(at, name) for at, folders, files in os.walk(path) for name in (*folders, *files))
+    return [path, *inside]
 
 
 def _token(path: str) -> Token | None:

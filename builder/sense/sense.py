@@ -23,7 +23,7 @@ from builder.sense.environment import installed_digest, library_versions
 from builder.sense.hashing import FileVersion, Progress, sense_files
 from builder.sense.listing import companions, list_pattern
 from builder.sense.pins import pin_path, read_pin
-from builder.sense.tokens import Token
+from builder.sense.tokens import Token, has_stood
 from builder.sense.urls import is_remote, shown_url
 from builder.situation import Sensed, Situation
 from builder.sources import SourceFile
@@ -54,6 +54,7 @@ class Sensor:
         self.cache = SenseCache(self.config.store / "sense.json")
         self._listed: dict[str, dict[Params, list[Listed]]] = {}
         self._versions: dict[str, FileVersion | BuilderError] = {}
+        self._asked: set[str] = set()
         self.looked: set[str] = set()
         self.is_sealable = True
         self.graph_digest = ""
@@ -91,7 +92,14 @@ class Sensor:
     def _templates(self) -> Templates:
         config = self.config
         around = Surroundings(
-            config.root, config.recipes, config.store, config.lanes, installed_digest(), self._digests, self._members
+            config.root,
+            config.recipes,
+            config.store,
+            config.lanes,
+            installed_digest(),
+            self._digests,
+            self._members,
+            has_stood,
         )
         path = config.store / "graph.json"
         content = read_bytes(path)
@@ -100,15 +108,20 @@ class Sensor:
             self.graph_digest = digest_bytes(content or b"")
         else:
             templates, cached = from_recipes(around)
-            if config.store.is_dir():
+            self.is_sealable = self.is_sealable and cached is not None
+            if cached is not None and config.store.is_dir():
                 write_json(path, cached)
         self.looked.update(templates.listed)
         self.is_sealable = self.is_sealable and not templates.has_variables
         return templates
 
-    def tokens(self) -> dict[str, Token]:
-        """The tokens under which files were sensed, by absolute path."""
-        return {p: v.token for p, v in self._versions.items() if isinstance(v, FileVersion)}
+    def tokens(self) -> dict[str, Token | None]:
+        """The tokens under which files were sensed, by absolute path; None for those that were not there.
+
+        Files that could not be read are left out: they are in `looked`.
+        """
+        found = ((p, self._versions.get(p)) for p in self._asked)
+        return {p: v.token if v else None for p, v in found if not isinstance(v, BuilderError)}
 
     def _digests(self, paths: Iterable[str]) -> Mapping[str, str]:
         """Content digests of files by path, relative to the project or absolute; those not there are left out."""
@@ -126,7 +139,10 @@ class Sensor:
         """Versions of local files, each sensed once per situation."""
         missing = [p for p in paths if p not in self._versions]
         if missing:
-            self._versions |= sense_files(missing, self.cache, self.now_ns, self.progress, self.config.root)
+            found = sense_files(missing, self.cache, self.now_ns, self.progress, self.config.root)
+            self._versions |= found
+            self._asked.update(missing)
+            self.looked.update(p for p, version in found.items() if isinstance(version, BuilderError))
         return self._versions
 
     def _listing(self, source: SourceDecl) -> dict[Params, list[Listed]]:
@@ -155,7 +171,7 @@ class Sensor:
         for match in matches:
             path = os.path.join(self.root, match.path)
             yield match.captures, Listed(match.name, path, match.path)
-            for extra in companions(path):
+            for extra in companions(path, self.looked):
                 shown = os.path.join(os.path.dirname(match.path), os.path.basename(extra))
                 if shown not in listed:
                     name = os.path.join(os.path.dirname(match.name), os.path.basename(extra))

@@ -59,6 +59,18 @@ def is_settled(token: Token, sensed_at_ns: int) -> bool:
     return max(token.mtime_ns, token.ctime_ns) + SETTLE_NS <= sensed_at_ns
 
 
+def has_stood(path: str, since_ns: int) -> bool:
+    """Whether a file or folder surely is as it was then: settled then, or not there and the folder above settled."""
+    while True:
+        try:
+            return is_settled(token_from(os.stat(path)), since_ns)
+        except (OSError, ValueError):
+            above = os.path.dirname(path)
+            if above == path:
+                return True
+            path = above
+
+
 def unreadable(path: str | os.PathLike[str], cause: OSError | ValueError) -> BuilderError:
     """The error of a file or folder that is there and cannot be read."""
     shown = os.fspath(path)

@@ -17,6 +17,7 @@ from typing import Any
 from builder.digests import Digest
 from builder.errors import BuilderError
 from builder.store import disk
+from builder.store.epochs import begun_epoch
 from builder.store.ledger import FILE, Field, Ledger, ledger_error
 from builder.store.lock import check_held, taken_over
 from builder.store.manifest import Manifest
@@ -153,14 +154,26 @@ class Committer:
     def taking(cls, ledger: Ledger) -> Iterator[Committer]:
         """A committer under the next epoch, which begins as the block ends; nobody commits meanwhile."""
         made = cls(ledger, -1)
-        with made.transaction(check=False) as db:
-            made.epoch = ledger.epoch() + 1
+        with made._flushed(), made.transaction(check=False) as db:
+            made.epoch = max(ledger.epoch(), begun_epoch(ledger.store)) + 1  # an older or a new ledger knows less
             yield made
             db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (str(made.epoch),))
 
+    @contextmanager
+    def _flushed(self) -> Iterator[None]:
+        """Let the commits inside be on the disk when they return: no power failure takes an epoch back."""
+        db = self.ledger.db
+        (usual,) = db.execute("PRAGMA synchronous").fetchone()
+        if disk.durable:
+            db.execute("PRAGMA synchronous = FULL")
+        try:
+            yield
+        finally:
+            db.execute(f"PRAGMA synchronous = {usual}")
+
     def advance(self) -> None:
         """Go on under the next epoch: what was begun under this one has ended, or may never commit."""
-        with self.transaction() as db:
+        with self._flushed(), self.transaction() as db:
             db.execute("UPDATE meta SET value = ? WHERE name = 'epoch'", (str(self.epoch + 1),))
         self.epoch += 1
 
@@ -173,8 +186,10 @@ class Committer:
         try:
             db.execute("BEGIN IMMEDIATE")
             try:
-                if check and self.ledger.epoch() != self.epoch:
-                    raise taken_over(self.ledger.store)
+                if check:
+                    check_held(self.ledger.store)  # who took the lock may have died before its epoch began
+                    if self.ledger.epoch() != self.epoch:
+                        raise taken_over(self.ledger.store)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -267,6 +282,21 @@ class Committer:
                 db.execute("DELETE FROM current WHERE name = ?", (name,))
                 db.execute("INSERT OR REPLACE INTO versions VALUES (?, ?, NULL, NULL)", (name, run))
             db.executemany("DELETE FROM failures WHERE step = ?", [(s,) for s in steps])
+
+    def forgotten(self, numbers: Iterable[int], *, with_keys: bool = False) -> None:
+        """Forget manifests with all that names them; with `with_keys` also the keys under which nothing is left.
+
+        A version keeps its row without a manifest: an older one must not be taken for it.
+        """
+        gone = (json.dumps(list(numbers)),)  # one statement for all: no table has an index by manifest
+        with self.transaction() as db:
+            for table in ("traces", "current"):
+                db.execute(f"DELETE FROM {table} WHERE manifest IN (SELECT value FROM json_each(?))", gone)
+            db.execute("UPDATE versions SET manifest = NULL WHERE manifest IN (SELECT value FROM json_each(?))", gone)
+            db.execute("DELETE FROM manifests WHERE id IN (SELECT value FROM json_each(?))", gone)
+            if with_keys:
+                left = "SELECT key FROM traces UNION SELECT key FROM current"
+                db.execute(f"DELETE FROM keys WHERE key NOT IN ({left})")
 
     def published(self, rows: Sequence[tuple[str, str, str, str]]) -> None:
         """Note what stands in ``out/`` for targets: (name, digest, path, token) of each."""

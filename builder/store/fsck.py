@@ -55,12 +55,7 @@ def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
     """Forget every output that needs one of these parts, and remove the parts."""
     broken = set(paths)
     numbers = [n for n, manifest in ledger.manifests() if any(p.path in broken for p in manifest.parts)]
-    with committer.transaction() as db:
-        for number in numbers:
-            for table in ("traces", "current"):
-                db.execute(f"DELETE FROM {table} WHERE manifest = ?", (number,))
-            db.execute("UPDATE versions SET manifest = NULL WHERE manifest = ?", (number,))
-            db.execute("DELETE FROM manifests WHERE id = ?", (number,))
+    committer.forgotten(numbers)
     for path in paths:
         if path.startswith("parts/"):
             disk.remove(ledger.store / path)

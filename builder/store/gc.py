@@ -11,9 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from builder.store import disk
+from builder.store import disk, epochs
 from builder.store.commits import Committer
 from builder.store.ledger import Ledger
+from builder.store.lock import is_held
+
+ASIDE = "verify-"
+"""What begins the name of a folder beside the store's own, in which a verification builds from nothing."""
 
 _YOUNG_S = 3600.0
 
@@ -24,20 +28,28 @@ def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_
     A part that lies in the ledger is named like the others; the ledger uses its room again and does not shrink.
     """
     alive = _alive_manifests(ledger, keep)
-    manifests = dict(ledger.manifests())
-    parts = {p.path for number in alive & manifests.keys() for p in manifests[number].files}
+    parts: set[str] = set()
+    gone: list[int] = []
+    inside: list[tuple[str, int]] = []
+    for number, manifest in ledger.manifests():
+        if number in alive:
+            parts.update(p.path for p in manifest.files)
+        else:
+            gone.append(number)
+            inside += [(p.path, p.bytes) for p in manifest.parts if p.content is not None]
     needed = parts | {f"{p}.rows" for p in parts}
     dead = [p for p in _files(store / "parts") if p.relative_to(store).as_posix() not in needed]
     dead += [*_abandoned(store), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
     dead += _leftovers(store)
     dead += [p for p in _files(store / "logs") if p.parent.name not in _kept_runs(ledger, keep)]
-    inside = [p for n in manifests.keys() - alive for p in manifests[n].parts if p.content is not None]
-    size = sum(p.lstat().st_size for p in dead) + sum(p.bytes for p in inside)
+    aside = list(_left_aside(store))
+    dead += [p for folder in aside for p in _files(folder)]
+    size = sum(p.lstat().st_size for p in dead) + sum(length for _, length in inside)
     if not is_dry:
-        _forget(committer, manifests.keys() - alive)
-        for path in dead:
+        committer.forgotten(gone, with_keys=True)
+        for path in (*dead, *aside):
             disk.remove(path)
-    return sorted([*(p.relative_to(store).as_posix() for p in dead), *(p.path for p in inside)]), size
+    return sorted([*(p.relative_to(store).as_posix() for p in dead), *(path for path, _ in inside)]), size
 
 
 def _alive_manifests(ledger: Ledger, keep: int) -> set[int]:
@@ -54,29 +66,21 @@ def _alive_manifests(ledger: Ledger, keep: int) -> set[int]:
     return alive
 
 
-def _forget(committer: Committer, numbers: set[int]) -> None:
-    """Let the ledger forget manifests with their traces.
-
-    A version keeps its row without a manifest: an older one must not be taken for it.
-    """
-    with committer.transaction() as db:
-        for number in numbers:
-            db.execute("DELETE FROM traces WHERE manifest = ?", (number,))
-            db.execute("UPDATE versions SET manifest = NULL WHERE manifest = ?", (number,))
-            db.execute("DELETE FROM manifests WHERE id = ?", (number,))
-        db.execute(
-            "DELETE FROM keys WHERE key NOT IN (SELECT key FROM traces) AND key NOT IN (SELECT key FROM current)"
-        )
-
-
 def _files(folder: Path) -> Iterator[Path]:
     """All files below a folder."""
     return (p for p in folder.rglob("*") if p.is_file() or p.is_symlink())
 
 
 def _abandoned(store: Path) -> Iterator[Path]:
-    """What attempts left behind; the epoch they must belong to stays, so that no late one begins."""
-    return (p for p in _files(store / "scratch") if p != store / "scratch" / "epoch")
+    """What attempts left behind; the epoch they must belong to stays, so that no late one begins.
+
+    What a presence file says is of a process that may still be at work: it stays, with what lies in its folder, until
+    the next rebuild has proved it over (`execute.presence`).
+    """
+    scratch = store / "scratch"
+    present = list(scratch.glob("*" + epochs.PRESENCE))
+    stays = {scratch / epochs.FILE, *present, *(p.with_suffix("") for p in present)}
+    return (p for p in _files(scratch) if stays.isdisjoint((p, *p.parents)))
 
 
 def _old_bundles(store: Path) -> Iterator[Path]:
@@ -99,6 +103,12 @@ def _leftovers(store: Path) -> Iterator[Path]:
     """Unfinished files of processes that died; a young one may be a report's, which takes no lock."""
     limit_s = time.time() - _YOUNG_S
     return (p for f in (store, store / "bundles") for p in f.glob(".*.tmp") if p.stat().st_mtime < limit_s)
+
+
+def _left_aside(store: Path) -> Iterator[Path]:
+    """Folders of verifications that died; one that goes on holds its folder's lock, but for its first moment."""
+    limit_s = time.time() - _YOUNG_S
+    return (p for p in store.glob(ASIDE + "*") if p.stat().st_mtime < limit_s and not is_held(p))
 
 
 def _kept_runs(ledger: Ledger, keep: int) -> set[str]:

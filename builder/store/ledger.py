@@ -418,9 +418,12 @@ class Ledger:
                 yield part.path
 
     def manifests(self) -> Iterable[tuple[int, Manifest]]:
-        """Every manifest with its number."""
-        for number, body in self.rows("SELECT id, body FROM manifests"):
-            yield number, self.decoded(body, Manifest.from_json)
+        """Every manifest with its number, one at a time: together they may be large."""
+        try:
+            for number, body in self.db.execute("SELECT id, body FROM manifests"):
+                yield number, self.decoded(body, Manifest.from_json)
+        except sqlite3.DatabaseError as cause:
+            raise ledger_error(self.store / FILE, cause) from cause
 
 
 def ledger_error(path: Path, cause: sqlite3.DatabaseError) -> BuilderError:

@@ -23,6 +23,7 @@ FILE = "lock"
 TURN = "lock.turn"
 TURN_WAIT_S = 5.0
 BUSY_MS = 2000
+STOPPED_FOR_S = 1.0
 
 _held: dict[Path, int] = {}
 """The locks that this process holds, by store."""
@@ -61,6 +62,19 @@ def check_held(store: Path) -> None:
         raise taken_over(store)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a process that lives, at work or stopped, holds the lock of a folder."""
+    path = folder / FILE
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _is_locked(handle, path)
+    finally:
+        os.close(handle)
+
+
 def taken_over(store: Path) -> BuilderError:
     """The error of a builder that another one has replaced."""
     return error("locked", "another builder has taken the store over", place=str(store), hint="let that one finish")
@@ -74,7 +88,7 @@ def _take(store: Path) -> int:
         if _is_locked(handle, path):
             return _sign(handle)
         holder, process = _holder(handle)
-        if process is None or not process.is_stopped:
+        if process is None or not _stays_stopped(process):
             raise error(
                 "locked",
                 "another builder is at work in this project",
@@ -87,6 +101,14 @@ def _take(store: Path) -> int:
         raise
     os.close(handle)
     return _replace(store)
+
+
+def _stays_stopped(process: Identity) -> bool:
+    """Whether a process is stopped, and still is a while later: a debugger lets it go on, and a job may be resumed."""
+    if not process.is_stopped:
+        return False
+    time.sleep(STOPPED_FOR_S)
+    return process.is_stopped
 
 
 def _replace(store: Path) -> int:

@@ -132,6 +132,7 @@ class Publisher:
 
     def _remove(self, path: str) -> None:
         """Remove a published file and the folders it leaves empty."""
+        check_held(self.store)
         full = self.out / path
         self._put_aside(full)
         disk.remove(full)

@@ -65,7 +65,13 @@ def test_a_rebuild_leaves_no_variables_of_its_workers_behind(site, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("GDAL_NUM_THREADS", raising=False)
     site.recipe(
-        "import os\n\n@b.recipe\ndef t():\n    return {n: os.environ[n] for n in ('OMP_NUM_THREADS', 'GDAL_NUM_THREADS')}"
+        """
+        import os
+
+        @b.recipe
+        def t():
+            return {n: os.environ[n] for n in ("OMP_NUM_THREADS", "GDAL_NUM_THREADS")}
+        """
     )
     before = dict(os.environ)
     assert site.rebuild(inline=False, workers=1)["outcome"] == "built"

@@ -287,3 +287,69 @@ def test_workers_of_the_embedded_cluster_are_chosen_by_j(shops):
     done = shops.command("rebuild", "-j", "1", "--json", "rated")
     assert done.returncode == 0 and json.loads(done.stdout)["outcome"] == "built", done.stderr
     assert shops.main("rebuild", "-j", "0").returncode == 2
+
+
+def test_a_look_that_finds_nothing_to_do_forgets_no_failure_of_the_rest(site):
+    site.write("data/fine.csv", "id\n1\n")
+    site.write("data/broken.csv", "id,size\n1\n2,3,4\n")
+    site.recipe("""
+    b.source("fine", "data/fine.csv", key="id")
+    b.source("broken", "data/broken.csv", key="id")
+
+    @b.recipe
+    def good(fine):
+        return [len(fine)]
+
+    @b.recipe
+    def bad(fine):
+        raise ValueError("no")
+
+    @b.recipe
+    def after(bad):
+        return bad
+
+    @b.recipe
+    def reader(broken):
+        return [len(broken)]
+    """)
+    site.rebuild()
+
+    def looked():
+        status = site.project.status().to_json()
+        return {r["name"]: (r["state"], (r.get("error") or {}).get("code")) for r in status["targets"]} | {
+            r["name"]: (r["error"] or {}).get("code") for r in status["sources"]
+        }
+
+    before = looked()
+    assert {n: before[n][0] for n in ("good", "bad", "after", "reader")} == {
+        "good": "fresh", "bad": "failed", "after": "blocked", "reader": "blocked"
+    }  # fmt: skip
+    assert before["broken"] and not before["fine"]
+    assert site.rebuild(["good"])["outcome"] == "nothing"
+    assert looked() == before
+    assert site.command("status", "--read").returncode in (0, 1)
+    assert looked() == before
+    site.write("data/broken.csv", "id,size\n1,2\n")
+    site.rebuild(["reader"])
+    assert looked()["reader"][0] == "fresh" and looked()["bad"] == before["bad"]
+
+
+def test_a_failure_is_forgotten_once_the_step_is_fresh_without_work(site):
+    site.write("data/fine.csv", "id\n1\n")
+    text = """
+    b.source("fine", "data/fine.csv", key="id")
+
+    @b.recipe
+    def good(fine):
+        {}
+    """
+    site.recipe(text.format("return [len(fine)]"))
+    site.built()
+    site.recipe(text.format("raise ValueError"))
+    site.rebuild()
+    assert site.states() == {"good": "failed"}
+    site.recipe(text.format("return [len(fine)]"))
+    assert site.rebuild(["good"])["outcome"] == "nothing"
+    ledger = site.project.ledger()
+    assert ledger.failures() == {}
+    ledger.close()

@@ -6,6 +6,7 @@ import base64
 import errno
 import json
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from builder.errors import BuilderError
 from builder.execute.attempt import disk_crash
 from builder.store import disk
+from builder.store.lock import is_held
 
 RECIPES = """
 b.source("s", "data/s.csv", key="id")
@@ -123,6 +125,22 @@ def test_only_large_outputs_get_files(small: Any) -> None:
     assert loaded(small) == EXPECTED
 
 
+def test_small_inputs_that_do_not_travel_arrive_the_same_and_leave_nothing(
+    small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = small.digests()
+    monkeypatch.setattr("builder.execute.contents.MOST_CARRIED_BYTES", 0)
+    apart = []
+    monkeypatch.setattr(
+        disk, "on_write", lambda operation, path: apart.append(path.name) if operation == "write" else 0
+    )
+    shutil.rmtree(small.root / ".builder")
+    small.built()
+    assert apart.count("contents") == 10  # one for each step: all read what is small
+    assert small.digests() == digests and loaded(small) == EXPECTED
+    assert {p.name for p in (small.root / ".builder/scratch").rglob("*")} <= {"epoch"}
+
+
 def test_digests_and_published_files_are_those_of_outputs_in_files(small: Any, request: Any) -> None:
     digests, published = small.digests(), out(small)
     request.getfixturevalue("in_files")
@@ -167,6 +185,17 @@ def test_small_outputs_are_restored_compared_and_loaded_by_run(small: Any) -> No
 
 def test_verify_finds_small_outputs_equal(small: Any) -> None:
     assert small.project.verify(inline=True).is_equal
+
+
+def test_a_verification_holds_its_folder_while_it_goes_on(small: Any) -> None:
+    seen = []
+
+    class Looking:
+        def event(self, kind: str, name: str, **facts: Any) -> None:
+            seen.extend(is_held(folder) for folder in (small.root / ".builder").glob("verify-*"))
+
+    assert small.project.verify(inline=True, observer=Looking()).is_equal
+    assert seen and all(seen) and list((small.root / ".builder").glob("verify-*")) == []
 
 
 def test_gc_names_and_forgets_small_outputs_and_what_stays_loads(small: Any) -> None:

@@ -480,7 +480,76 @@ def test_a_machine_whose_nanny_does_not_answer_is_given_up(stage: Stage, plain: 
     report = stage.end()
     (error,) = [t["error"] for t in report["targets"]]
     assert error["code"] == "timed-out"
-    assert any("its nanny gave no answer in 5 s" in text for _, text in error["facts"])
+    assert any("its nanny gave no answer in 5 s" in text for _, text in error["facts"]), error["facts"]
+
+
+def test_a_worker_that_restarts_at_its_old_address_is_another_process(stage: Stage, plain: Standing) -> None:
+    plain.start_workers(1, "--worker-port", str(free_port()))
+    configure(stage.site, plain.address)
+    stage.site.recipe(
+        """
+        import os, time
+
+        @b.recipe()
+        def dies():
+            os._exit(3)
+
+        @b.recipe(timeout=1)
+        def stuck():
+            print("ran in", os.getpid())
+            time.sleep(600)
+            return {}
+
+        @b.recipe()
+        def after():
+            print("ran in", os.getpid())
+            return {}
+        """
+    )
+    stage.begin(targets=["dies", "stuck", "after"], first=["dies", "stuck"])
+    report = stage.end()
+    assert {t["name"]: t["error"]["code"] for t in report["targets"] if t["error"]} == {
+        "dies": "worker-died",
+        "stuck": "timed-out",
+    }
+    assert {t["name"] for t in report["targets"] if t["outcome"] == "built"} == {"after"}
+    assert not any("no answer" in finding for finding in stage.findings())
+    pids = {stage.site.project.log(name).split()[-1] for name in ("stuck", "after")}
+    assert len(pids) == 2, "the one that ran too long was killed"
+
+
+SILENT = """
+import time
+
+def dask_setup(worker):
+    def hold():
+        if worker.status.name == "running":
+            open({mark!r}, "w").close()
+            time.sleep(600)
+        worker.loop.call_later(0.002, hold)
+
+    if hasattr(worker, "scheduler_delay"):
+        worker.loop.call_later(0.002, hold)
+"""
+
+
+def test_a_new_worker_that_does_not_answer_keeps_no_other_from_work(
+    stage: Stage, plain: Standing, tmp_path: Path
+) -> None:
+    plain.start_workers(1)
+    configure(stage.site, plain.address)
+    stage.lay()
+    stage.begin(targets=["second", "filler"], first=["first"])
+    began = stage.mark("first")
+    mark, preload = tmp_path / "silent", tmp_path / "hold.py"
+    preload.write_text(SILENT.replace("{mark!r}", repr(str(mark))))
+    plain.start_workers(1, "--preload", str(preload))
+    stage.until(mark.exists, "the silent worker")
+    plain.start_workers(1)
+    filled = stage.mark("filler")
+    stage.open()
+    assert stage.outcomes() == ALL
+    assert began.name.split("-")[1] != filled.name.split("-")[1]
 
 
 # -- the scheduler goes away -------------------------------------------------------------------------------------------
@@ -500,6 +569,28 @@ def test_a_scheduler_that_comes_back_is_waited_for_and_the_step_is_not_blamed(st
     stage.open()
     assert stage.outcomes() == ALL
     assert stage.site.project.ledger().epoch() == epoch + 1, "what runs on the old workers can commit no more"
+
+
+def test_a_scheduler_that_says_nothing_for_a_while_after_a_loss_is_waited_for(
+    plain: Standing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from builder.execute import standing, tls
+
+    monkeypatch.setattr(tls, "ANSWER_S", 0.2)
+    plain.end(plain.scheduler)
+    with socket.socket() as busy, ThreadPoolExecutor(1) as pool:
+        busy.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        busy.bind(("127.0.0.1", plain.port))
+        busy.listen()
+        with pytest.raises(BuilderError, match="does not talk without TLS"):
+            standing._connected(plain.address, tls.Certificates(), 0.0)
+        future = pool.submit(standing._connected, plain.address, tls.Certificates(), WITHIN_S)
+        for _ in range(3):  # one of before, one that was met with silence, and one more
+            with busy.accept()[0] as connection:
+                connection.recv(1)
+        busy.close()
+        plain.start_scheduler()
+        future.result(WITHIN_S).close()
 
 
 def test_a_scheduler_that_stays_away_ends_the_run_within_the_wait(stage: Stage, plain: Standing) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,19 @@ def test_a_stopped_process_is_known_to_be(sleeper: subprocess.Popen[bytes]) -> N
     assert mine.is_alive
     os.kill(sleeper.pid, signal.SIGCONT)
     until(lambda: not mine.is_stopped)
+
+
+def test_a_process_that_is_traced_is_not_taken_for_stopped() -> None:
+    code = "import ctypes, os, signal; ctypes.CDLL(None).ptrace(0, 0, 0, 0); os.kill(os.getpid(), signal.SIGSTOP)"
+    process = subprocess.Popen([sys.executable, "-c", code])  # this process traces it, as a debugger would
+    try:
+        mine = identity(process.pid)
+        stat = Path(f"/proc/{process.pid}/stat")
+        until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "t")
+        assert mine.is_alive and not mine.is_stopped
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.fixture

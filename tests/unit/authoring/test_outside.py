@@ -1,5 +1,6 @@
 """Modules of the project outside of its recipes: their text counts, whatever was compiled or imported before."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -35,6 +36,28 @@ def test_an_edit_of_the_same_size_in_the_same_second_counts(
     file.write_text("VALUE = 2\n")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert load_value("VALUE = 2\n") == 2
+
+
+@pytest.mark.parametrize("init", [None, "", "VALUE = 0\n"], ids=["none", "empty", "imported before any recipe"])
+def test_an_edit_counts_in_a_package_that_stays(
+    load_files: Callable[..., Loaded], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, init: str | None
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    files = {"m.py": "from lib_of_test import helper\n\nVALUE = helper.VALUE\n"}
+    if init is not None:
+        files |= {"/lib_of_test/__init__.py": init}
+    if init:
+        (tmp_path / "lib_of_test").mkdir()
+        (tmp_path / "lib_of_test/__init__.py").write_text(init)
+        importlib.import_module("lib_of_test")
+    try:
+        for value in (1, 2):
+            loaded = load_files(files | {"/lib_of_test/helper.py": f"VALUE = {value}\n"})
+            assert vars(loaded.modules[f"{loaded.package}.m"])["VALUE"] == value
+            assert "lib_of_test/helper.py" in loaded.opened
+    finally:
+        for name in ("lib_of_test", "lib_of_test.helper"):
+            sys.modules.pop(name, None)
 
 
 def test_no_pyc_is_used_or_left(load_value: Callable[[str], object], tmp_path: Path) -> None:

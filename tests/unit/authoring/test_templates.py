@@ -15,6 +15,7 @@ from builder.authoring.templates import Surroundings, from_cache, from_recipes, 
 from builder.errors import BuilderError
 from builder.graph.declare import SourceDecl
 from builder.names import Params
+from builder.sense import tokens
 
 RECIPES = """
 import builder as b
@@ -67,6 +68,7 @@ class Home:
             "libraries",
             self._digests,
             self._members,
+            tokens.has_stood,
         )
 
     def cached(self) -> Any:
@@ -76,8 +78,9 @@ class Home:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """A project that reads a file of its own while its recipes load."""
+    """A project that reads a file of its own while its recipes load; files count as settled at once."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tokens, "SETTLE_NS", 0)
     return Home(tmp_path)
 
 
@@ -121,6 +124,37 @@ def test_a_cache_is_not_used_once_something_it_came_from_changed(home: Home, cha
 def test_a_cache_of_other_surroundings_is_not_used(home: Home, changed: dict[str, Any]) -> None:
     cached = home.cached()
     assert from_cache(cached, replace(home.around, **changed)) is None
+
+
+MEANWHILE: dict[str, str] = {
+    "a file that was read is written": "Path('limits.txt').write_text('6')",
+    "a file that was read is deleted": "Path('limits.txt').unlink()",
+    "a file that was not there comes": "Path('local.txt').write_text('7')",
+    "a folder that was listed gets a file": "Path('parts/b').touch()",
+}
+
+
+@pytest.mark.parametrize("code", MEANWHILE.values(), ids=MEANWHILE)
+def test_nothing_is_kept_of_what_changed_while_the_recipes_loaded(home: Home, code: str) -> None:
+    home.write("parts/a", "")
+    reads = """
+import os
+PARTS = sorted(os.listdir("parts"))
+try:
+    LOCAL = Path("local.txt").read_text()
+except FileNotFoundError:
+    LOCAL = ""
+"""
+    home.write("recipes/main.py", RECIPES + reads)
+    assert home.cached() is not None
+    later = "import time\ntime.sleep(0.02)  # the clock of the file system ticks\n"
+    home.write("recipes/main.py", RECIPES + reads + later + code)
+    assert home.cached() is None
+
+
+def test_nothing_is_kept_of_a_file_too_young_to_trust(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "SETTLE_NS", 10**12)
+    assert home.cached() is None
 
 
 def test_what_is_no_recipe_does_not_count(home: Home) -> None:

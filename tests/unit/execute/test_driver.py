@@ -16,6 +16,7 @@ from builder.compile.policy import Place, Policy
 from builder.digests import digest_of
 from builder.errors import BuilderError, error
 from builder.execute.attempt import disk_crash
+from builder.execute.crew import WITHOUT_WORKER_S
 from builder.execute.driver import Driver
 from builder.execute.lookout import Running
 from builder.execute.runner import Ended, RunnerLost
@@ -35,6 +36,7 @@ DIAMOND = "s -> a; a -> b c; b c -> d"
 class Theatre:
     """A runner in memory: attempts last as long as `costs_s` says, on the theatre's own clock, and end in that order.
 
+    `crew` says who is there at a time, where it is not `slots` all along.
     `results` gives the content of a target (default: what it read and its name); `faults` the errors of a step's
     attempts in turn, None for one that goes well; `hangs` steps that end only when they are killed; `losses` steps
     with each of which all is lost once, in turn.
@@ -61,8 +63,11 @@ class Theatre:
     where: dict[str, str] = field(default_factory=dict)
     losses: list[str] = field(default_factory=list)
     misses: int = 0
+    crew: Callable[[float], list[Place]] | None = None
 
     def places(self) -> list[Place]:
+        if self.crew is not None:
+            return self.crew(self.now_s)
         return [Place(str(number)) for number in range(self.slots)]
 
     def is_begun(self, attempt: str) -> bool:
@@ -766,6 +771,55 @@ def test_a_worker_that_left_gets_nothing_more_and_what_it_ran_runs_elsewhere(sta
     assert set(it.rebuild().values()) == {"built"}
     assert it.theatre.where["t1"] == "0" and it.started.count("t1") == 2
     assert {step for step, place in it.theatre.where.items() if place == "1"} == set()
+
+
+GPU = frozenset({"gpu"})
+
+
+def with_gpu(is_here: Callable[[float], bool]) -> Callable[[float], list[Place]]:
+    """A worker that is always there, and one with an ability at some times alone."""
+    return lambda now_s: [Place("plain")] + [Place("able", abilities=GPU)] * is_here(now_s)
+
+
+def test_the_only_worker_with_an_ability_may_restart(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b c", a={"needs": ("gpu",)}, b={"needs": ("gpu",)})
+    it.theatre.crew = with_gpu(lambda now_s: not 1.0 <= now_s < 6.0)
+    assert it.rebuild() == dict.fromkeys("abc", "built")
+    assert it.theatre.spans["b"][0][0] == pytest.approx(6.0, abs=0.5)
+
+
+def test_what_waits_for_an_ability_that_does_not_come_back_fails_after_the_wait(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b c", a={"needs": ("gpu",)}, b={"needs": ("gpu",)})
+    it.theatre.crew = with_gpu(lambda now_s: now_s < 1.0)
+    assert it.rebuild() == {"a": "built", "b": "failed", "c": "built"}
+    assert it.driver.outcomes.failed["b"].code == "no-worker"
+    assert it.theatre.now_s == pytest.approx(1.0 + WITHOUT_WORKER_S, abs=2.0)
+
+
+def test_an_ability_that_was_never_there_fails_a_step_at_once(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b", a={"needs": ("gpu",)})
+    assert it.rebuild() == {"a": "failed", "b": "built"}
+    assert it.theatre.now_s == 1.0
+
+
+def test_after_a_pause_workers_have_the_whole_wait_to_come(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b")
+    it.theatre.crew = lambda now_s: [] if 100.0 <= now_s < 103.0 else [Place("0")]
+    assert it.rebuild(is_paused=lambda: 1.0 <= it.theatre.now_s < 100.0) == {"a": "built", "b": "built"}
+
+
+def test_a_pause_is_no_time_in_which_nobody_came(stage: Callable[..., Stage]) -> None:
+    it = stage("s -> a b")
+    it.theatre.crew = lambda now_s: [] if 1.0 <= now_s < 103.0 else [Place("0")]
+    assert it.rebuild(is_paused=lambda: 2.0 <= it.theatre.now_s < 100.0) == {"a": "built", "b": "built"}
+
+
+def test_without_any_worker_for_the_whole_wait_what_is_ready_fails(stage: Callable[..., Stage]) -> None:
+    for wait_s, expected_s in ((0.0, WITHOUT_WORKER_S), (90.0, 90.0)):
+        it = stage("s -> a b")
+        it.theatre.crew = lambda now_s: [Place("0")] if now_s < 1.0 else []
+        assert it.rebuild(wait_s=wait_s) == {"a": "built", "b": "failed"}
+        assert it.theatre.now_s == pytest.approx(1.0 + expected_s, abs=2.0)
 
 
 def test_a_lost_cluster_is_replaced_and_counts_against_no_step(stage: Callable[..., Stage]) -> None:

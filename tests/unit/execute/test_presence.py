@@ -20,7 +20,6 @@ from builder.execute import presence
 from builder.execute.attempt import run_pack
 from builder.execute.presence import (
     begin_epoch,
-    begun_epoch,
     cpu_s_by,
     end_attempt,
     end_elsewhere,
@@ -33,6 +32,11 @@ from builder.execute.presence import (
 )
 from builder.execute.spec import AttemptRecord, AttemptSpec, RecipeSpec
 from builder.processes import MARK, Identity, identity_of, mark, myself
+from builder.store import disk
+from builder.store.commits import Committer
+from builder.store.epochs import begun_epoch
+from builder.store.gc import collect
+from builder.store.ledger import Ledger
 
 ELSEWHERE = Identity("another/0/0", 4242, 99)
 
@@ -220,6 +224,44 @@ def test_an_orphan_elsewhere_that_beats_on_is_refused_with_where_it_is(
         thread.join()
     assert caught.value.code == "locked" and caught.value.hint
     assert list(caught.value.facts) == [("process", f"4242 on another: {spec.id}")]
+
+
+def test_collection_leaves_an_orphan_to_the_next_builder_which_ends_it(
+    tmp_path: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    ledger = Ledger.open(tmp_path, create=True)
+    worker = sleeper()
+    path = leave(spec_of(tmp_path, epoch=Committer.take(ledger).epoch), identity(worker.pid))
+    collect(ledger, Committer.take(ledger), tmp_path, 1, is_dry=False)
+    assert path.exists() and worker.poll() is None
+    begin_epoch(tmp_path, Committer.take(ledger).epoch)
+    assert worker.wait(10) == -9 and not path.exists()
+    ledger.close()
+
+
+def test_a_new_ledger_goes_on_from_the_epoch_whose_attempts_ran(
+    tmp_path: Path, sleeper: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    begin_epoch(tmp_path, 57)
+    worker = sleeper()
+    path = leave(spec_of(tmp_path, epoch=57), identity(worker.pid))
+    ledger = Ledger.open(tmp_path, create=True)
+    committer = Committer.take(ledger)
+    assert committer.epoch == ledger.epoch() == 58
+    begin_epoch(tmp_path, committer.epoch)
+    assert worker.wait(10) == -9 and not path.exists()
+    late = spec_of(tmp_path, epoch=57)
+    (record,) = [AttemptRecord.from_bytes(r) for r in run_pack([late.to_bytes()], in_worker=False)]
+    assert record.error is not None and record.error["code"] == "locked"
+    ledger.close()
+
+
+def test_an_epoch_is_on_the_disk_before_its_attempts_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, str]] = []
+    monkeypatch.setattr(disk, "on_write", lambda operation, path: done.append((operation, path.name)))
+    begin_epoch(tmp_path, 3)
+    flushed = [name for operation, name in done if operation == "sync"]
+    assert flushed[0].startswith(".epoch.") and flushed[1:] == ["scratch"]
 
 
 # -- an attempt of this builder ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from builder.digests import EMPTY_FILE
 from builder.errors import BuilderError
-from builder.sense.tokens import SETTLE_NS, Token, is_settled, token_of
+from builder.sense.tokens import SETTLE_NS, Token, has_stood, is_settled, token_of
 from builder.sources import SourceFile
 
 SECOND = 1_000_000_000
@@ -77,3 +77,20 @@ def test_a_token_survives_the_wire(tmp_path: Path) -> None:
     sent = SourceFile("a", str(file), "a", 0, EMPTY_FILE, token)
     received = SourceFile.from_json(sent.to_json())
     assert received.token == token
+
+
+def test_what_is_there_has_stood_since_it_settled(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.touch()
+    settled_ns = file.stat().st_ctime_ns + SETTLE_NS
+    assert has_stood(str(file), settled_ns) and not has_stood(str(file), settled_ns - 1)
+
+
+def test_what_is_not_there_was_not_before_the_folder_above_settled(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.touch()
+    file.unlink()
+    settled_ns = tmp_path.stat().st_ctime_ns + SETTLE_NS
+    for path in (file, tmp_path / "no/such/folder"):
+        assert has_stood(str(path), settled_ns) and not has_stood(str(path), settled_ns - 1)
+    assert has_stood("", 0)

@@ -100,6 +100,22 @@ def test_each_builder_has_an_epoch_of_its_own(shop: Any) -> None:
     assert [shop.committer.epoch, Committer.take(shop.ledger).epoch, shop.ledger.epoch()] == [1, 2, 2]
 
 
+@pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 0)])
+def test_an_epoch_is_flushed_as_it_begins_and_no_other_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool, level: int
+) -> None:
+    monkeypatch.setattr("builder.store.disk.durable", durable)
+    ledger = Ledger.open(tmp_path, create=True)
+    (usual,) = ledger.db.execute("PRAGMA synchronous").fetchone()
+    levels = []
+    with Committer.taking(ledger) as made:
+        levels += ledger.db.execute("PRAGMA synchronous").fetchone()
+    with made.transaction() as db:
+        levels += db.execute("PRAGMA synchronous").fetchone()
+    assert levels == [level, usual]
+    ledger.close()
+
+
 def test_an_output_that_the_store_has_is_committed_by_its_number(shop: Any) -> None:
     shop.build("a", "d1")
     number = shop.ledger.current("a").manifest_id

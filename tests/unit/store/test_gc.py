@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from builder.digests import digest_of
 from builder.errors import BuilderError
 from builder.execute.attempt import disk_crash
 from builder.store import disk
-from builder.store.fsck import damaged_parts
+from builder.store.commits import Commit, Committer
+from builder.store.fsck import damaged_parts, forget
 from builder.store.gc import collect
+from builder.store.ledger import Ledger
+from builder.store.lock import locked
+from builder.store.manifest import Layer, Manifest
+from builder.store.parts import inlined
+
+
+def inline_output(content: str) -> Manifest:
+    part = inlined(content.encode())
+    return Manifest("bytes", digest_of(content), (Layer((part,)),), bytes=part.bytes)
 
 
 def part_of(shop: Any, run: int, name: str = "a") -> str:
@@ -75,8 +89,6 @@ def test_a_retired_target_keeps_its_last_version(shop: Any) -> None:
 
 
 def test_an_output_shared_by_two_versions_stays_while_one_needs_it(shop: Any, key_of: Any) -> None:
-    from builder.store.commits import Commit
-
     shop.build("a", "d1")
     number = shop.ledger.current("a").manifest_id
     shop.committer.built(shop.begin(), 0.0, Commit("a", key_of("other"), [], {"a": number}))
@@ -137,3 +149,79 @@ def test_what_attempts_left_behind_goes_but_not_the_epoch_they_must_belong_to(sh
     removed, _ = collect(shop.ledger, shop.committer, shop.store, 1, is_dry=False)
     assert removed == ["scratch/abc.alive", "scratch/abc/workspace/x"]
     assert [p.name for p in (shop.store / "scratch").rglob("*") if p.is_file()] == ["epoch"]
+
+
+def test_who_may_still_be_at_work_stays_known_with_what_it_works_in(shop: Any) -> None:
+    left = ("epoch", "abc.pid", "abc/workspace/x", "abc/y.pid", "dead/y.pid", "dead/workspace/x")
+    for name in left:
+        path = shop.store / "scratch" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("1")
+    removed, _ = collect(shop.ledger, shop.committer, shop.store, 1, is_dry=False)
+    assert removed == ["scratch/dead/workspace/x", "scratch/dead/y.pid"]
+
+
+def worked(ledger: Ledger, what: Callable[[], Any]) -> int:
+    """How many instructions SQLite needed, in tens."""
+    count = 0
+
+    def tick() -> int:
+        nonlocal count
+        count += 1
+        return 0
+
+    ledger.db.set_progress_handler(tick, 10)
+    what()
+    ledger.db.set_progress_handler(None, 10)
+    return count
+
+
+def work_of_forgetting(store: Path, way: str, count: int) -> int:
+    """What it takes to forget the first of two versions of this many outputs."""
+    ledger = Ledger.open(store, create=True)
+    committer = Committer.take(ledger)
+    for _ in range(2):
+        run, names = committer.begin_run(0.0), [f"t{n}" for n in range(count)]
+        works = [Commit(n, digest_of(n, str(run)), [], {n: inline_output(f"{n} {run}")}) for n in names]
+        committer.commit_all(run, 0.0, works)
+    paths = [p.path for number, m in ledger.manifests() if number <= count for p in m.parts]
+    if way == "gc":
+        cost = worked(ledger, lambda: collect(ledger, committer, store, 1, is_dry=False))
+    else:
+        cost = worked(ledger, lambda: forget(ledger, committer, paths))
+    assert len(list(ledger.manifests())) == count and [run for run, _ in ledger.versions("t1")] == [2]
+    ledger.close()
+    return cost
+
+
+@pytest.mark.parametrize("way", ["gc", "fsck"])
+def test_what_forgetting_costs_grows_with_the_number_of_outputs_and_no_faster(tmp_path: Path, way: str) -> None:
+    few, many = (work_of_forgetting(tmp_path / str(count), way, count) for count in (100, 400))
+    assert many < 8 * few
+
+
+def test_collection_holds_no_more_than_one_manifest_at_a_time(shop: Any) -> None:
+    for content in ("a", "b", "c"):
+        shop.begin()
+        shop.build("t", content)
+    walked = iter(shop.ledger.manifests())
+    assert next(walked)[0] == 1
+    shop.ledger.db.execute("DELETE FROM manifests WHERE id = 3")  # what is not yet walked is not yet read
+    assert [number for number, _ in walked] == [2]
+
+
+def test_what_a_verification_that_died_left_goes_and_one_that_goes_on_stays(shop: Any) -> None:
+    old_s = time.time() - 7200
+    for name in ("verify-dead", "verify-alive", "verify-young"):
+        (shop.store / name / "store" / "parts").mkdir(parents=True)
+        (shop.store / name / "store" / "parts" / "x.bin").write_text("large")
+    with locked(shop.store / "verify-alive"):
+        with locked(shop.store / "verify-dead"):
+            pass
+        for name in ("verify-dead", "verify-alive"):
+            os.utime(shop.store / name, (old_s, old_s))
+        told, _ = collect(shop.ledger, shop.committer, shop.store, 1, is_dry=True)
+        removed, _ = collect(shop.ledger, shop.committer, shop.store, 1, is_dry=False)
+    assert told == removed
+    assert removed == [f"verify-dead/{name}" for name in ("lock", "lock.turn", "store/parts/x.bin")]
+    assert {p.name for p in shop.store.glob("verify-*")} == {"verify-alive", "verify-young"}

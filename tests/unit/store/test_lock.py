@@ -15,7 +15,7 @@ from builder.errors import BuilderError
 from builder.processes import identity_of
 from builder.store.commits import Committer
 from builder.store.ledger import Ledger
-from builder.store.lock import check_held, locked
+from builder.store.lock import check_held, is_held, locked
 
 HOLD = """
 import sys
@@ -80,6 +80,11 @@ def holder(tmp_path: Path) -> Iterator[Callable[..., Holder]]:
     for one in made:
         one.process.kill()
         one.process.communicate()
+
+
+@pytest.fixture(autouse=True)
+def _short_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.store.lock.STOPPED_FOR_S", 0.02)
 
 
 def refused(store: Path) -> BuilderError:
@@ -172,3 +177,52 @@ def test_a_store_that_cannot_be_a_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(BuilderError) as caught, locked(tmp_path / "store"):
         pytest.fail("held")
     assert caught.value.code == "store-read-only" and caught.value.hint
+
+
+def test_a_builder_that_goes_on_between_two_looks_is_not_replaced(
+    tmp_path: Path, holder: Callable[..., Holder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = holder("ledger", "epoch")
+    one.stop()
+    found = identity_of(one.process.pid)
+
+    def resume(seconds: float) -> None:
+        os.kill(one.process.pid, signal.SIGCONT)
+        while found is not None and found.is_stopped:
+            pass
+
+    monkeypatch.setattr("builder.store.lock.time.sleep", resume)
+    refused(tmp_path)
+    monkeypatch.undo()
+    assert one.go_on() == "commit done\ntake done held done\n"
+
+
+def test_a_free_lock_is_taken_without_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builder.store.lock.time.sleep", lambda seconds: pytest.fail("waited"))
+    with locked(tmp_path):
+        check_held(tmp_path)
+
+
+def test_a_builder_whose_lock_was_taken_by_one_that_died_before_its_epoch_commits_nothing(
+    tmp_path: Path, holder: Callable[..., Holder]
+) -> None:
+    one = holder("ledger", "epoch")
+    one.stop()
+    ledger = Ledger.open(tmp_path)
+    epoch = ledger.epoch()
+    (tmp_path / "taken").write_text("")
+    os.replace(tmp_path / "taken", tmp_path / "lock")  # the taker is killed here
+    assert one.go_on() == "commit locked\ntake locked held locked\n"
+    assert ledger.epoch() == epoch and ledger.runs() == []
+    ledger.close()
+
+
+def test_a_lock_is_held_while_its_process_lives(tmp_path: Path, holder: Callable[..., Holder]) -> None:
+    assert not is_held(tmp_path)
+    one = holder()
+    assert is_held(tmp_path)
+    one.stop()
+    assert is_held(tmp_path)
+    one.process.kill()
+    one.process.wait()
+    assert not is_held(tmp_path)

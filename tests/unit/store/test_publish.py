@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from builder.digests import digest_of
+from builder.errors import BuilderError
 from builder.names import Params
 from builder.store.commits import Commit
+from builder.store.lock import locked
 from builder.store.manifest import Layer, Manifest
 from builder.store.parts import PartFolder
 from builder.store.publish import Publisher, file_token, published_path, published_targets
@@ -186,6 +188,16 @@ def test_withdrawn_members_take_their_empty_folders_along(window: Window) -> Non
     made.sweep()
     assert window.out.exists() and list(window.out.iterdir()) == []
     assert window.shop.ledger.published() == {}
+
+
+def test_a_builder_whose_lock_was_taken_removes_nothing(window: Window) -> None:
+    window.put("a", window.shop.manifest("one"))
+    made = window.publish("a")
+    with locked(window.shop.store):
+        (window.shop.store / "lock").unlink()  # another builder has put its own there
+        with pytest.raises(BuilderError) as caught:
+            made.withdraw(["a"])
+        assert caught.value.code == "locked" and window.files() == {"a.bin": b"one"}
 
 
 def test_a_lost_part_is_a_problem_of_its_target_alone(window: Window) -> None:
