@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from builder.errors import BuilderError
-from builder.execute.settings import all_variables
+from builder.execute.settings import PRESPAWN, all_variables
 
 WITHIN_S = 60.0
 FAMILY = """
@@ -81,10 +81,11 @@ class Standing:
         tls = self.certificates
         options = ["--tls-ca-file", tls["ca"], "--tls-cert", tls["cert"], "--tls-key", tls["key"]] if tls else []
         variables = dict(line.split("=", 1) for line in all_variables().splitlines())
+        own = {n: v for n, v in os.environ.items() if n not in PRESPAWN}  # as nannies of other tests may have left them
         with open(self.folder / "cluster.log", "ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *command, *options], stdout=log, stderr=log, cwd=self.folder,
-                env=os.environ | variables | (env or {}), start_new_session=True,
+                env=own | variables | (env or {}), start_new_session=True,
             )  # fmt: skip
         self.processes.append(process)
         return process
