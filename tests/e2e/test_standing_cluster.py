@@ -20,11 +20,12 @@ from builder.execute.settings import PRESPAWN, all_variables
 
 WITHIN_S = 60.0
 FAMILY = """
-    import os
+    import os, time
     from . import _helper
 
     @b.recipe(each={"i": list(range(9))})
     def t(i):
+        time.sleep(0.1)  # too long to travel packed, so that every worker gets some
         print("ran in", os.getpid())
         return {"value": _helper.value(i)}
 """
