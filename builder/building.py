@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,34 +75,11 @@ def rebuild(
             if sources_only:
                 made = _only_sources(made)
             build = _Build(project, situation, recall, made, is_partial=wanted is not None or sources_only)
-            told: Observer = Several(observer or Silent(), noted)
-            if config.hooks:
-                from builder.execute.hooks import Hooks, load_hooks
-
-                build.hooks = Hooks(load_hooks(config.root, config.hooks))
-                told = Several(told, build.hooks)
-
-            @cache
-            def runners() -> Callable[[], Runner]:  # one for the run: it knows when a cluster was lost before
-                from builder.execute.runners import Runners
-
-                return Runners(
-                    config,
-                    workers or project.workers,
-                    config.scheduler if scheduler is None else scheduler,
-                    cluster,
-                    inline,
-                    situation.environment,
-                    lambda name, finding: told.event("health", name, finding=finding),
-                )
-
-            return build.run(
-                began,
-                lambda: runners()(),
-                told,
-                fail_fast,
-                needed_first(project, situation, first),
+            told = build.told(observer or Silent(), noted)
+            make_runners = partial(
+                _make_runners, project, situation, told, workers, scheduler, cluster=cluster, is_inline=inline
             )
+            return build.run(began, make_runners, told, fail_fast, needed_first(project, situation, first))
         finally:
             noted.close()
             ledger.close()
@@ -122,10 +99,20 @@ class _Build:
         self.published = names
         self.hooks: Hooks | None = None
 
+    def told(self, *observers: Observer) -> Observer:
+        """All that hear of the run: these, and the project's hooks."""
+        config = self.project.config
+        if not config.hooks:
+            return Several(*observers)
+        from builder.execute.hooks import Hooks, load_hooks
+
+        self.hooks = Hooks(load_hooks(config.root, config.hooks))
+        return Several(*observers, self.hooks)
+
     def run(
         self,
         began: float,
-        make_runner: Callable[[], Runner],
+        make_runners: Callable[[], Callable[[], Runner]],
         observer: Observer,
         is_fail_fast: bool,
         first: frozenset[str],
@@ -143,30 +130,23 @@ class _Build:
         started_at = time.time()
         committer = Committer.take(self.ledger)
         number = committer.begin_run(started_at)
-        publisher = Publisher(
-            self.project.config.store,
-            self.project.config.out,
-            self.situation.graph,
-            self.published,
-            self.recall,
-            committer,
-        )
+        config = self.project.config
+        publisher = Publisher(config.store, config.out, self.situation.graph, self.published, self.recall, committer)
         driver = Driver(
             self.plan,
             self.recall,
             committer,
             number,
             self.project.workplace,
-            partial(_with_orphans_ended, self.project.config.store, committer, make_runner),
-            lanes=self.project.config.lanes,
+            partial(_with_orphans_ended, config.store, committer, make_runners()),
+            lanes=config.lanes,
             publish=publisher.publish,
             observer=observer,
             is_fail_fast=is_fail_fast,
             first=first,
-            is_paused=partial(is_paused, self.project.config.store),
-            wait_s=self.project.config.wait_s,
+            is_paused=partial(is_paused, config.store),
+            wait_s=config.wait_s,
         )
-        graph = self.situation.graph
         try:
             publisher.sweep()
             publisher.withdraw([*retired, *stray])
@@ -175,11 +155,7 @@ class _Build:
                 committer.retired(number, retired, forgotten)
             with _interruptible(driver):
                 driver.execute()
-            # What failed or proved fresh keeps its old output: files of it changed in out/ are mended as well.
-            done = set(publisher.done)
-            left = (t for s in self.plan.steps for t in graph.steps[s].targets)
-            publisher.publish(*(t for t in (*due, *left) if t not in done))
-            publisher.sweep()
+            self._publish_rest(publisher, due)
             pace = driver.outlook.measured()
             if pace is not None:
                 committer.note_pace(pace.startup_s, pace.overhead_s)
@@ -192,6 +168,13 @@ class _Build:
         run = self._report(driver, number, began, tuple(retired), publisher)
         committer.end_run(number, time.time(), run.outcome, run.to_json(), run.is_complete)
         return run
+
+    def _publish_rest(self, publisher: Publisher, due: Iterable[str]) -> None:
+        """Publish what the driver did not: what failed or proved fresh keeps its old output, mended in out/ as well."""
+        done = set(publisher.done)
+        left = (t for s in self.plan.steps for t in self.situation.graph.steps[s].targets)
+        publisher.publish(*(t for t in (*due, *left) if t not in done))
+        publisher.sweep()
 
     def _due(self) -> list[str]:
         """Fresh targets whose files in ``out/`` are missing or were changed there."""
@@ -304,6 +287,31 @@ def _check_plan(saved: Mapping[str, Any], situation: Situation, recall: Recall) 
             place=place,
             hint="look at builder plan again, and save it anew",
         )
+
+
+def _make_runners(
+    project: Project,
+    situation: Situation,
+    told: Observer,
+    workers: int | None,
+    scheduler: str | None,
+    *,
+    cluster: Any,
+    is_inline: bool,
+) -> Callable[[], Runner]:
+    """Makes runners; one maker for the run, for it knows when a cluster was lost before."""
+    from builder.execute.runners import Runners
+
+    config = project.config
+    return Runners(
+        config,
+        workers or project.workers,
+        config.scheduler if scheduler is None else scheduler,
+        cluster,
+        is_inline,
+        situation.environment,
+        lambda name, finding: told.event("health", name, finding=finding),
+    )
 
 
 def _with_orphans_ended(store: Path, committer: Committer, make_runner: Callable[[], Runner]) -> Runner:
