@@ -79,7 +79,7 @@ class EmbeddedCluster:
 
     @property
     def client(self) -> Any:
-        """The client whose tasks run here."""
+        """The client whose workers run attempts."""
         return self._client
 
     @property
@@ -111,6 +111,9 @@ class EmbeddedCluster:
         """The process id of a worker, as its nanny knows it."""
         nannies = list(self._cluster.workers.values())
         return next((n.pid for n in nannies if n.worker_address == worker), None)
+
+    def forget(self, worker: str) -> None:
+        """Nothing: the scheduler is in this process, and has seen the same connection break."""
 
     def kill(self, worker: str, pid: int) -> str:
         """Kill a worker process; always ``""``: this machine answers."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError
+from builder.execute.serving import serve
 from builder.execute.settings import WORKER, as_variables, setting_facts, wrong_settings
 from builder.sense.environment import library_versions
 from builder.store import disk
@@ -42,12 +43,14 @@ def about_scheduler(dask_scheduler: Any) -> dict[str, Any]:
             "distributed.scheduler.worker-saturation": scheduler.WORKER_SATURATION,
             "distributed.scheduler.no-workers-timeout": scheduler.no_workers_timeout,
             "distributed.scheduler.worker-ttl": scheduler.worker_ttl,
+            "distributed.scheduler.idle-timeout": scheduler.idle_timeout or 0,
         },
     }
 
 
 def about_worker(names: tuple[str, ...], token: str, dask_worker: Any) -> dict[str, Any]:
-    """What a worker is, how it is set, and what it reads in the file `token`."""
+    """What a worker is, how it is set, and what it reads in the file `token`; from now on it takes attempts."""
+    serve(dask_worker)
     memory = dask_worker.memory_manager
     versions: dict[str, str] = {}
     for name in names:

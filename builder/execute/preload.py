@@ -1,4 +1,5 @@
-"""What a worker process does first, so that it can be ended with all it started, and says where it was when it crashes.
+"""What a worker process does first, so that it can be ended with all it started, says where it was when it crashes, and
+takes attempts.
 
 Decides nothing of attempts. Interrupts are left to the driver.
 """
@@ -13,11 +14,14 @@ import signal
 import threading
 from typing import Any
 
+from builder.execute.serving import serve
+
 _PR_SET_PDEATHSIG = 1
 
 
 def dask_setup(worker: Any) -> None:
-    """Ignore interrupts, lead a session of its own, and die with the nanny."""
+    """Take attempts, ignore interrupts, lead a session of its own, and die with the nanny."""
+    serve(worker)
     if threading.current_thread() is threading.main_thread():
         signal.signal(
             signal.SIGINT, signal.SIG_IGN

@@ -24,6 +24,7 @@ from builder.store import disk, epochs
 from builder.store.epochs import begun_epoch, note_epoch
 from builder.store.lock import taken_over
 
+REVOKED = ".revoked"
 END_WITHIN_S = 10.0
 BEAT_EVERY_S = 5.0
 SILENT_S = 20.0
@@ -53,15 +54,15 @@ def present(spec: AttemptSpec) -> Iterator[None]:
     Raises
     ------
     StoreError
-        ``locked``: a later builder has taken over. It ends whom it finds here after it wrote its epoch; this process
-        reads the epoch after it came here. So one of the two always sees the other.
+        ``locked``: a later builder has taken over, or this one has given the attempt up. It ends whom it finds here
+        after it wrote that; this process looks for it after it came here. So one of the two always sees the other.
     """
     path = presence_file(spec)
     before = os.environ.get(MARK)
     with disk.writing(path):
         _write(path, _text(0.0, spec).encode())
     try:
-        if spec.epoch < begun_epoch(Path(spec.store)):
+        if spec.epoch < begun_epoch(Path(spec.store)) or os.path.exists(spec.scratch + REVOKED):
             raise taken_over(Path(spec.store))
         os.environ[MARK] = mark(spec.store, spec.epoch, spec.id)
         _running.append(spec)
@@ -231,6 +232,14 @@ def end_orphans(store: str, epoch: int) -> bool:
         if number.isdecimal() and int(number) < epoch:
             is_over &= end_marked(value, END_WITHIN_S)
     return is_over
+
+
+def revoke(spec: AttemptSpec) -> None:
+    """Nothing, after an attempt that has not begun can never begin: what was sent to a worker may come late."""
+    path = Path(spec.scratch + REVOKED)
+    with suppress(OSError):  # a disk that takes no file takes no presence either, without which nothing begins
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
 
 
 def end_attempt(path: str) -> bool:

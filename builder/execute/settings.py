@@ -15,6 +15,7 @@ SCHEDULER: dict[str, Any] = {
     "distributed.scheduler.worker-saturation": "inf",  # nothing queues in the scheduler: the ready heap is the driver's
     "distributed.scheduler.no-workers-timeout": "30s",  # an attempt sent to an address that vanished must end
     "distributed.scheduler.worker-ttl": "300s",  # a host that is gone must be noticed
+    "distributed.scheduler.idle-timeout": 0,  # it never sees an attempt, and would end in the middle of a build
 }
 WORKER: dict[str, Any] = {
     "distributed.worker.memory.target": False,  # workers hold no data: spilling and pausing only hide a full memory

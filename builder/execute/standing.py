@@ -40,6 +40,7 @@ class StandingCluster:
 
     def __init__(self, client: Any, address: str, meeting: Meeting, causes: Causes) -> None:
         self._client = client
+        self._stream = client.scheduler_comm
         self._address = address
         self._meeting = meeting
         self._causes = causes
@@ -105,14 +106,14 @@ class StandingCluster:
 
     @property
     def client(self) -> Any:
-        """The client whose tasks run here."""
+        """The client whose workers run attempts."""
         return self._client
 
     @property
     def is_lost(self) -> bool:
-        """Whether the scheduler went away, or has not answered for long."""
+        """Whether the scheduler went away, also for a moment only, or has not answered for long."""
         is_silent = self._silent_s is not None and time.monotonic() - self._silent_s > LOST_AFTER_S
-        return self._client.status != "running" or is_silent
+        return self._client.status != "running" or self._client.scheduler_comm is not self._stream or is_silent
 
     def workers(self) -> dict[str, Worker]:
         """The workers that are there now and fit, by address; asked for once a second."""
@@ -128,6 +129,11 @@ class StandingCluster:
         """The process id of a worker on its machine."""
         known = self._known.get(worker)
         return None if known is None else known.pid
+
+    def forget(self, worker: str) -> None:
+        """Take a worker off the list until the scheduler lists it again; then it is met anew, for it may be another."""
+        self._known.pop(worker, None)
+        self._here = {a: w for a, w in self._here.items() if a != worker}
 
     def kill(self, worker: str, pid: int) -> str:
         """Kill a worker process through its nanny; where that does not answer, its host is given up as lost.

@@ -26,7 +26,7 @@ class Cluster(Protocol):
 
     @property
     def client(self) -> Any:
-        """The client whose tasks run here."""
+        """The client whose workers run attempts."""
 
     @property
     def is_lost(self) -> bool:
@@ -37,6 +37,9 @@ class Cluster(Protocol):
 
     def pid(self, worker: str) -> int | None:
         """The process id of a worker on its machine."""
+
+    def forget(self, worker: str) -> None:
+        """Take a worker that ended off the list, also where Dask does not know it yet; who comes next is met anew."""
 
     def kill(self, worker: str, pid: int) -> str:
         """Kill a worker process; what is to be said of it where its machine does not answer, else ``""``."""

@@ -660,21 +660,68 @@ def test_the_cause_of_a_death_on_another_machine_is_what_its_nanny_says(site: An
     assert targets["other"]["outcome"] == "built", "who stood beside it is not blamed"
 
 
-def test_an_attempt_sent_to_an_address_that_vanished_comes_back_unblamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from builder.execute import cluster
-    from builder.execute.embedded import EmbeddedCluster
+def attempt_at(tmp_path: Path, source: Path) -> Any:
+    """An attempt that takes a file in."""
+    from builder.digests import digest_of
     from builder.execute.spec import AttemptSpec, IntakeSpec
+    from builder.sources import SourceFile
 
-    monkeypatch.setattr(cluster, "VANISHED_S", 0.2)
     folders = {"project": str(tmp_path), "recipes": str(tmp_path), "store": str(tmp_path)}
     files = {"log": str(tmp_path / "log"), "scratch": str(tmp_path / "scratch" / "a")}
-    spec = AttemptSpec("s-1-1-1", "s", **folders, **files, work=IntakeSpec("s", "csv", ()))
-    runner = cluster.DaskRunner(lambda causes: EmbeddedCluster(1, str(tmp_path / "dask"), 0, causes))
-    try:
-        runner.start([spec], "tcp://127.0.0.1:1")
-        (ended,) = until(lambda: runner.wait(0.1), "the end")
-    finally:
-        runner.close()
+    file = SourceFile(source.name, str(source), source.name, 1, digest_of("content"))
+    return AttemptSpec("s-1-1-1", "s", **folders, **files, work=IntakeSpec("s", "csv", (file,)))
+
+
+@pytest.fixture
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A runner with one embedded worker."""
+    from builder.execute import cluster, wire
+    from builder.execute.embedded import EmbeddedCluster
+
+    monkeypatch.setattr(wire, "CONNECT_WITHIN_S", 0.2)
+    made = cluster.DaskRunner(lambda causes: EmbeddedCluster(1, str(tmp_path / "dask"), 0, causes))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_an_attempt_sent_to_where_no_worker_takes_it_comes_back_unblamed(
+    tmp_path: Path, runner: Any, is_there: bool
+) -> None:
+    address = "tcp://127.0.0.1:1"
+    if is_there:  # another worker that has come to the address, and was not met
+        runner.cluster.client.run(lambda dask_worker: dask_worker.handlers.pop("builder_run") and None)
+        address = runner.places()[0].name
+    runner.start([attempt_at(tmp_path, tmp_path / "no file")], address)
+    (ended,) = until(lambda: runner.wait(0.1), "the end")
     assert ended.is_lost and ended.is_innocent and ended.record.error["code"] == "worker-died"
+
+
+def test_a_connection_that_breaks_is_told_as_the_end_only_when_the_worker_is_dead(tmp_path: Path, runner: Any) -> None:
+    import psutil
+
+    from builder.execute.presence import presence_file, read_presence
+
+    os.mkfifo(tmp_path / "never.csv")  # who reads it waits for a writer
+    spec, address = attempt_at(tmp_path, tmp_path / "never.csv"), runner.places()[0].name
+    runner.start([spec], address)
+    process = until(lambda: read_presence(presence_file(spec)), "the first line").process
+    until(lambda: runner.is_begun(spec.id), "its log")
+    worker = psutil.Process(process.pid)
+    runner._wire.drop(address)
+    (ended,) = until(lambda: runner.wait(0.1), "the end")
+    assert ended.is_lost and not ended.is_innocent
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+    assert not presence_file(spec).exists()
+
+
+def test_what_comes_late_to_a_worker_that_was_given_up_never_begins(tmp_path: Path) -> None:
+    from builder.execute.attempt import run_pack
+    from builder.execute.presence import presence_file, revoke
+    from builder.execute.spec import AttemptRecord
+
+    spec = attempt_at(tmp_path, tmp_path / "no file")
+    revoke(spec)
+    (record,) = map(AttemptRecord.from_bytes, run_pack([spec.to_bytes()], in_worker=False))
+    assert record.error is not None and record.error["code"] == "locked"
+    assert not os.path.exists(spec.log) and not presence_file(spec).exists()

@@ -14,6 +14,7 @@ GOOD = {
     "distributed.scheduler.worker-saturation": math.inf,
     "distributed.scheduler.no-workers-timeout": 30.0,
     "distributed.scheduler.worker-ttl": 300,
+    "distributed.scheduler.idle-timeout": 0,
 }
 
 
@@ -27,6 +28,7 @@ GOOD = {
         ("no-workers-timeout", 31.0),
         ("worker-ttl", None),
         ("worker-ttl", 0),
+        ("idle-timeout", 3600),
     ],
 )
 def test_each_setting_that_would_break_a_build_is_wrong(name: str, found: Any) -> None:
