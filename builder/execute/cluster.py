@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 from builder.compile.policy import Place, Policy
 from builder.errors import BuilderError, error
 from builder.execute.causes import MEMORY, Causes, Listening
-from builder.execute.presence import await_silence, end_attempt, presence_file, read_presence, revoke
+from builder.execute.presence import await_silence, end_attempts, presence_file, read_presence, revoke
 from builder.execute.runner import Ended, RunnerLost
 from builder.execute.spec import AttemptRecord, AttemptSpec
 from builder.execute.wire import End, Heard, Wire
@@ -37,7 +39,10 @@ MOST_UNBEGUN = 5
 
 @dataclass(slots=True)
 class Pack:
-    """Attempts under way that travel together, the worker that has them, and which of them have ended."""
+    """Attempts under way that travel together, the worker that has them, and which of them have ended.
+
+    ``is_broken``: the connection broke, and their end is being proven; ``is_sentenced``: they are being killed.
+    """
 
     worker: str
     pid: int | None
@@ -45,6 +50,16 @@ class Pack:
     told: set[str] = field(default_factory=set)
     sentence: tuple[str, str] | None = None
     silent: str = ""
+    is_broken: bool = False
+    is_sentenced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A pack whose connection broke and whose attempts are over now, with what became of them."""
+
+    key: str
+    problem: Future[BuilderError]
 
 
 class DaskRunner:
@@ -55,7 +70,7 @@ class DaskRunner:
     """
 
     def __init__(self, make: Callable[[Causes], Cluster], abilities: frozenset[str] = frozenset()) -> None:
-        self._heard: queue.SimpleQueue[Heard] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[Heard | Proven] = queue.SimpleQueue()
         self._packs: dict[str, Pack] = {}
         self._unbegun: Counter[str] = Counter()
         self._abilities = abilities
@@ -105,13 +120,11 @@ class DaskRunner:
     def kill(self, attempt: str, code: str, message: str) -> None:
         """Kill the worker process that runs an attempt; its nanny starts another."""
         pack = next((t for t in self._packs.values() if any(s.id == attempt for s in t.specs)), None)
-        if pack is None or (pid := self._pid(pack)) is None:
+        if pack is None or pack.is_broken or pack.is_sentenced or (pid := self._pid(pack)) is None:
             return
         pack.sentence = (code, message)
-        pack.silent = self.cluster.kill(pack.worker, pid)
-        if pack.silent:
-            self._wire.drop(pack.worker)
-        self._kill_helpers(pack)
+        pack.is_sentenced = True
+        _aside(self._kill, pack, pid)
 
     def everywhere(self, function: Callable[..., Any], *args: Any) -> list[Any]:
         """What a function gives on each machine of the cluster that answers."""
@@ -119,11 +132,10 @@ class DaskRunner:
 
     def close(self) -> None:
         """End what runs, then the embedded workers; a standing cluster is let go."""
-        for pack in self._packs.values():
-            with contextlib.suppress(Exception):
-                path = str(_barred(pack))
-                if not end_attempt(path):
-                    self.everywhere(end_attempt, path)
+        with contextlib.suppress(Exception):
+            left = end_attempts([str(_barred(pack)) for pack in self._packs.values()])
+            if left:
+                self.everywhere(end_attempts, left)
         self._wire.close()
         try:
             self.cluster.close()
@@ -136,33 +148,59 @@ class DaskRunner:
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
-    def _end(self, heard: Heard) -> list[Ended]:
+    def _end(self, heard: Heard | Proven) -> list[Ended]:
         """The ends of attempts: by their records, or those of a call that were not told before it was over."""
         pack = self._packs[heard.key]
+        if isinstance(heard, Proven):
+            self._check_lost()
+            del self._packs[heard.key]
+            return self._blame(pack, heard.problem.result())
         ended = []
         for raw in heard.records:
             record = AttemptRecord.from_bytes(raw)
             pack.told.add(record.id)
             # A record that tells of a death tells of a helper's: the step's own worker could not have told.
             is_lost = record.error is not None and record.error["code"] == "worker-died"
+            if record.error is not None:
+                self._kill_helpers(pack)
             ended.append(Ended(record.id, record, is_lost))
         return ended if heard.end is None else ended + self._finish(heard.key, pack, heard.end)
 
     def _finish(self, key: str, pack: Pack, end: End) -> list[Ended]:
-        """The ends of the attempts of a call that its worker did not tell."""
-        if end is End.OVER:
-            del self._packs[key]
-            return self._blame(pack, error("worker-died", "its worker said nothing of it"))
-        self._check_lost()  # it takes its workers with it, and none of them is to blame
-        if end is End.BROKEN and pack.sentence is None:
-            self._kill_helpers(pack)
-        problem = self._problem(pack, UNSENT if end is End.UNSENT else "")
+        """The ends of the attempts of a call that its worker did not tell; those of a broken one come when proven."""
+        if end is not End.OVER:
+            self._check_lost()  # it takes its workers with it, and none of them is to blame
+            self._pid(pack)  # known no more when it is forgotten
+            self.cluster.forget(pack.worker)
         if end is End.BROKEN:
-            self._see_end(pack)
-        self.cluster.forget(pack.worker)
-        self._check_lost()
+            pack.is_broken = True
+            _aside(self._prove, key, pack)
+            return []
         del self._packs[key]
-        return self._blame(pack, problem)
+        said_nothing = error("worker-died", "its worker said nothing of it")
+        return self._blame(pack, said_nothing if end is End.OVER else self._problem(pack, UNSENT))
+
+    def _prove(self, key: str, pack: Pack) -> None:
+        """See the end of attempts whose connection broke, in a thread of its own: a lost machine takes its time."""
+        problem: Future[BuilderError] = Future()
+        try:
+            self._kill_helpers(pack)
+            found = self._problem(pack, "")
+            self._see_end(pack)
+            problem.set_result(found)
+        except Exception as cause:
+            problem.set_exception(cause)
+        self._heard.put(Proven(key, problem))
+
+    def _kill(self, pack: Pack, pid: int) -> None:
+        """Carry out a sentence, in a thread of its own: a machine that does not answer is waited for."""
+        try:
+            pack.silent = self.cluster.kill(pack.worker, pid)
+            if pack.silent:
+                self._wire.drop(pack.worker)
+            self._kill_helpers(pack)
+        finally:
+            pack.is_sentenced = False
 
     def _pid(self, pack: Pack) -> int | None:
         """The process that runs a pack; a worker that has just joined is known here before its nanny knows its address,
@@ -186,8 +224,8 @@ class DaskRunner:
         """
         path = _barred(pack)
         until_s = time.monotonic() + ANSWER_WITHIN_S
-        while not end_attempt(str(path)):
-            if any(self.everywhere(end_attempt, str(path))):
+        while end_attempts([str(path)]):
+            if any(not left for left in self.everywhere(end_attempts, [str(path)])):
                 return
             if time.monotonic() > until_s:  # its machine does not answer: there is nothing left but to see it silent
                 await_silence(path)
@@ -233,6 +271,11 @@ class DaskRunner:
         """Whether it counts for nothing that an attempt never came to its first line; after some deaths it does."""
         self._unbegun[spec.step] += 1
         return self._unbegun[spec.step] <= MOST_UNBEGUN
+
+
+def _aside(function: Callable[..., None], *args: Any) -> None:
+    """Call a function in a thread of its own: the driver goes on meanwhile, and does not wait for it in the end."""
+    threading.Thread(target=function, args=args, daemon=True).start()
 
 
 def _barred(pack: Pack) -> Path:

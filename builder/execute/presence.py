@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -242,15 +242,13 @@ def revoke(spec: AttemptSpec) -> None:
         path.touch()
 
 
-def end_attempt(path: str) -> bool:
-    """Whether the attempt of a presence file is proven over, with all that it started; what is left here is killed.
+def end_attempts(paths: Sequence[str]) -> list[str]:
+    """The presence files of attempts that are not proven over, with all that they started; what is here is killed.
 
     No such file: it never began, or has ended.
     """
-    found = read_presence(Path(path))
-    if found is None:
-        return True
-    return found.process.is_here and _end(Path(path), found)
+    there = [(path, found) for path in paths if (found := read_presence(Path(path))) is not None]
+    return [path for path, found in there if not (found.process.is_here and _end(Path(path), found))]
 
 
 def _end(path: Path, found: Presence) -> bool:

@@ -1,5 +1,6 @@
 """A Dask cluster that stands already, with TLS: what is refused, what is built, and what comes and goes in mid-run."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -713,6 +714,29 @@ def test_a_connection_that_breaks_is_told_as_the_end_only_when_the_worker_is_dea
     assert ended.is_lost and not ended.is_innocent
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     assert not presence_file(spec).exists()
+
+
+def test_a_machine_that_is_lost_holds_up_nobody_else(tmp_path: Path, runner: Any) -> None:
+    from builder.execute.presence import presence_file, read_presence
+
+    os.mkfifo(tmp_path / "never.csv")
+    lost, other = attempt_at(tmp_path, tmp_path / "never.csv"), attempt_at(tmp_path, tmp_path / "no file")
+    other = dataclasses.replace(other, id="other-1-1-1", step="other", scratch=str(tmp_path / "scratch" / "b"))
+    runner.start([lost], runner.places()[0].name)
+    file = presence_file(lost)
+    process = until(lambda: read_presence(file), "the first line").process
+    elsewhere = dataclasses.replace(process, machine="elsewhere/1")
+    os.kill(process.pid, signal.SIGSTOP)  # it beats no more
+    file.write_text(file.read_text().replace(str(process), str(elsewhere), 1))
+    os.kill(process.pid, signal.SIGKILL)
+    first = runner._packs[lost.id].worker
+    place = until(lambda: next((p.name for p in runner.places() if p.name != first), None), "another worker")
+    runner.start([other], place)
+    (ended,) = until(lambda: runner.wait(0.1), "the end of the other")
+    assert ended.record.id == other.id, "whose end is not yet proven is not yet told"
+    file.unlink()
+    (ended,) = until(lambda: runner.wait(0.1), "the end of the lost one")
+    assert ended.record.id == lost.id and ended.is_lost and not ended.is_innocent
 
 
 def test_what_comes_late_to_a_worker_that_was_given_up_never_begins(tmp_path: Path) -> None:

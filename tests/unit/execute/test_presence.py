@@ -21,7 +21,7 @@ from builder.execute.attempt import run_pack
 from builder.execute.presence import (
     begin_epoch,
     cpu_s_by,
-    end_attempt,
+    end_attempts,
     end_elsewhere,
     end_orphans,
     orphans,
@@ -268,7 +268,7 @@ def test_an_epoch_is_on_the_disk_before_its_attempts_begin(tmp_path: Path, monke
 
 
 def test_an_attempt_is_over_when_nobody_is_present(tmp_path: Path) -> None:
-    assert end_attempt(str(presence_file(spec_of(tmp_path))))
+    assert end_attempts([str(presence_file(spec_of(tmp_path)))]) == []
 
 
 def test_a_lost_attempt_is_ended_with_what_it_started(
@@ -277,13 +277,13 @@ def test_a_lost_attempt_is_ended_with_what_it_started(
     spec = spec_of(tmp_path)
     worker, child = sleeper(), sleeper(**{MARK: mark(str(tmp_path), 1, spec.id)})
     path = leave(spec, identity(worker.pid))
-    assert end_attempt(str(path)) and not path.exists()
+    assert end_attempts([str(path)]) == [] and not path.exists()
     assert [p.wait(10) for p in (worker, child)] == [-9, -9]
 
 
 def test_an_attempt_of_another_machine_cannot_be_proven_over_here(tmp_path: Path) -> None:
     path = leave(spec_of(tmp_path), ELSEWHERE)
-    assert not end_attempt(str(path)) and path.exists()
+    assert end_attempts([str(path)]) == [str(path)] and path.exists()
 
 
 def test_the_processor_time_of_running_attempts_is_that_of_their_families(tmp_path: Path) -> None:
