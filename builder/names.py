@@ -10,7 +10,7 @@ Decides what a legal name is and how a value is written in one. Never touches a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from urllib.parse import quote, unquote
 
@@ -24,6 +24,7 @@ MAX_NAME_BYTES = 200
 _NAME = re.compile(r"[^\W\d][\w-]*")
 _BARE = re.compile(r"[\w .:+@~/-]*")  # what a value may hold as it is inside the brackets of a name
 _RESERVED = frozenset({"con", "prn", "aux", "nul"})
+PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 def check_name(name: str, what: str, place: str | None = None) -> str:
@@ -58,6 +59,24 @@ def value_text(value: Scalar) -> str:
     if value and _BARE.fullmatch(value) and not value.startswith(" ") and not value.endswith(" "):
         return value
     return quote(value, safe=" .:+@~/", errors="surrogatepass") if value else "%"
+
+
+def filled(text: str, values: Mapping[str, Scalar], spelled: Callable[[Scalar], str] = value_text) -> str:
+    """`text` with each ``{param}`` of the member replaced by its value as `spelled` gives it; unknown ones stay.
+
+    >>> filled("{state}_{kind}", {"state": "CA"})
+    'CA_{kind}'
+    """
+    return PARAMETER.sub(lambda m: spelled(values[m[1]]) if m[1] in values else m[0], text)
+
+
+def plain_text(value: Scalar) -> str:
+    """A parameter's value as it stands in a column's name: a text as it is.
+
+    >>> plain_text("a,b"), plain_text(7)
+    ('a,b', '7')
+    """
+    return value if isinstance(value, str) else value_text(value)
 
 
 def value_json(value: Scalar) -> list[str | int | bool]:

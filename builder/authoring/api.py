@@ -25,7 +25,7 @@ FORMATS = frozenset({"csv", "tsv", "parquet", "geojson", "json", "jsonl", "gpkg"
 POLICIES = frozenset({"auto", "require", "full"})
 
 
-def _place() -> Place:
+def place_of_call() -> Place:
     """Where the recipe's author called us: the innermost frame outside of this package."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("builder."):
@@ -104,7 +104,7 @@ def source(
     ConfigError
         ``recipe-declaration``: an illegal name, an unknown format or dtype, captures that do not agree.
     """
-    place = _place()
+    place = place_of_call()
     if not isinstance(path, str) or not path or "\0" in path:
         raise error(
             "recipe-declaration",
@@ -170,7 +170,7 @@ def read(ref: str, columns: str | Sequence[str] | None = None, where: Mapping[st
 
     Columns arrive in the order given here.
     """
-    place = _place()
+    place = place_of_call()
     chosen = None if columns is None else _texts(columns, "columns=", place)
     return Read(ref, chosen, tuple((where or {}).items()))
 
@@ -187,7 +187,7 @@ def rows(of: str) -> Grain:
 
 def groups(by: str | Sequence[str], of: str) -> Grain:
     """The grain of a recipe that gets all rows of the touched groups of the input `of` at once."""
-    return Grain("groups", of, _texts(by, "by", _place()))
+    return Grain("groups", of, _texts(by, "by", place_of_call()))
 
 
 class Recipe:
@@ -272,7 +272,7 @@ def recipe(
     ConfigError
         ``recipe-declaration`` for keywords that cannot be.
     """
-    place = _place()
+    place = place_of_call()
 
     def declare(function: Callable[..., Any]) -> Recipe:
         if not callable(function):

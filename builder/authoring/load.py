@@ -21,6 +21,7 @@ from builder.authoring import modules
 from builder.authoring.bundle import Bundle, read_bundle
 from builder.authoring.guard import Territory, Watch, watching
 from builder.authoring.outside import forget_outside
+from builder.authoring.ready_keys import resolved
 from builder.authoring.registry import Declaration, collecting
 from builder.errors import BuilderError, error
 
@@ -95,7 +96,7 @@ def load(bundle: Bundle, folder: Path, project: Path, before: Callable[[], None]
             project,
             package.modules,
             package.sources,
-            tuple(declarations),
+            resolved(declarations),
             watch,
         )
 

@@ -11,6 +11,7 @@ import builtins
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from builder.authoring.views import View, Views
 from builder.digests import Digest, Hasher, digest_of
 from builder.errors import BuilderError
 from builder.graph.declare import Place
+from builder.transforms.versions import VERSIONS, versions_of
 
 _DYNAMIC = frozenset(
     {"getattr", "setattr", "delattr", "eval", "exec", "compile", "globals", "locals", "vars", "__import__"}
@@ -32,6 +34,7 @@ _DYNAMIC = frozenset(
 _ABOUT_MODULE = frozenset({"__file__", "__name__", "__package__", "__path__", "__doc__", "__debug__"})
 _DYNAMIC_MODULE = frozenset({"__builtins__", "__loader__", "__spec__", "__dict__"})
 _MISSING = object()
+_TRANSFORMS = "builder.transforms"
 
 
 class Ref(NamedTuple):
@@ -137,8 +140,8 @@ class Walk:
         value = unwrapped(value)
         if isinstance(value, Place):  # where a source stands in its file is no part of what it is
             writer.text("place")
-        elif self._version(value) is not None:
-            writer.text("version", self._version(value) or "")
+        elif (transform := self._version(value)) is not None:
+            writer.text("transform", transform)
         elif isinstance(value, ModuleType):
             view = self.state.views.by_name(value.__name__)
             if view is None:
@@ -155,11 +158,16 @@ class Walk:
         return True
 
     def _version(self, value: Any) -> str | None:
-        if not isinstance(value, (FunctionType, type)) or "__algorithm_version__" not in vars(value):
+        """The public transform that a value is, after noting its version; None for anything else."""
+        if not isinstance(value, (FunctionType, type)) or value.__name__ not in VERSIONS:
             return None
-        name = f"transforms.{value.__name__}@{vars(value)['__algorithm_version__']}"
-        self.refs.add(Ref("", name))
-        return name
+        if not value.__module__.startswith(f"{_TRANSFORMS}."):
+            return None
+        self._note_versions([value.__name__])
+        return value.__name__
+
+    def _note_versions(self, names: Iterable[str]) -> None:
+        self.refs.update(Ref("", f"transforms.{version}") for version in versions_of(names))
 
     def _whole(self, view: View, writer: Writer) -> None:
         self.refs.add(Ref(view.name, ""))
@@ -293,12 +301,15 @@ class Walk:
             self._refer(Ref(view.name, chain[0]), writer)
 
     def _library(self, name: str, value: Any, writer: Writer) -> None:
+        transform = self._version(value)
+        if transform is not None:  # in which module it lies does not count
+            writer.text("transform", name, transform)
+            return
         library = qualified_name(value if hasattr(value, "__name__") else type(value))
         writer.text("library", name, library)
         module, _, last = library.partition(".")
         if self.view is not None and (module == "importlib" or (module == "builtins" and last in _DYNAMIC)):
             self._whole(self.view, writer)
-        self._version(value)
 
     def _module(self, module: ModuleType, rest: tuple[str, ...], chain: tuple[str, ...], writer: Writer) -> None:
         view = self.state.views.by_name(module.__name__)
@@ -316,8 +327,8 @@ class Walk:
         is_dynamic = top == "importlib" or (top == "builtins" and (not rest or rest[0] in _DYNAMIC))
         if self.view is not None and (is_dynamic or (top == "sys" and rest[:1] == ("modules",))):
             self._whole(self.view, writer)
-        elif top == "builder" and "transforms" in (*module.__name__.split("."), *rest[:1]):
-            self._version_along(module, rest)
+        elif top == "builder":
+            self._transforms_along(".".join((module.__name__, *rest)))
 
     def _is_folder(self, module: ModuleType) -> bool:
         return module.__name__.partition(".")[0] == self.state.loaded.package
@@ -335,14 +346,14 @@ class Walk:
             if view is not None:
                 self._whole(view, writer)
 
-    def _version_along(self, module: ModuleType, rest: tuple[str, ...]) -> None:
-        """Note the algorithm version that ``t.assign_regions`` of builder leads to."""
-        value: Any = module
-        for attribute in rest:
-            value = getattr(value, attribute, None)
-            self._version(value)
-            if not isinstance(value, ModuleType):
-                return
+    def _transforms_along(self, path: str) -> None:
+        """Note the version of the public transform that ``t.repair`` leads to; of all where it leads to none.
+
+        By name alone: to look at the attribute would import what the recipe needs only where it runs.
+        """
+        if path == _TRANSFORMS or path.startswith(f"{_TRANSFORMS}."):
+            named = next((word for word in path.split(".")[2:] if word in VERSIONS), None)
+            self._note_versions(VERSIONS if named is None else [named])
 
     def _is_importable(self, function: FunctionType) -> bool:
         """Whether a library's function is found by its name, and so is no closure around the project's code."""

@@ -1,8 +1,8 @@
 """The expanded graph of a project, from its recipes or, when nothing they depend on changed, from a cache.
 
 Decides when recipes must be loaded again: when a recipe file, a file, folder or variable they read while loading, the
-members of a family, the lanes, or the versions of Python and builder differ. The cache is JSON; a lost one costs a
-load, never a wrong answer.
+members of a family, the lanes, or the versions of Python, builder and its transforms differ. The cache is JSON; a lost
+one costs a load, never a wrong answer.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from builder.graph.declare import Place, RecipeDecl, SourceDecl
 from builder.graph.graph import Graph, RecipeNode
 from builder.names import Params, parse_reference, value_json, value_text
 from builder.nouns import dataclass
+from builder.transforms.versions import VERSIONS, versions_of
 from builder.version import VERSION
 
 CACHE_FORMAT = 3
@@ -201,6 +202,7 @@ def _made_by(around: Surroundings) -> list[Any]:
         around.installed,
         list(sys.version_info[:3]),
         [list(lane) for lane in sorted(around.lanes.items())],
+        list(versions_of(VERSIONS)),
     ]
 
 

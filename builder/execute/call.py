@@ -17,13 +17,15 @@ from typing import Any
 from builder.authoring.guard import guarding
 from builder.authoring.load import Bundle, load
 from builder.authoring.prints import recipe_print
+from builder.authoring.ready_call import INDEX, ReadyCall
 from builder.digests import Digest
 from builder.errors import BuilderError, error
 from builder.execute import workspace
+from builder.execute.indexes import index_of
 from builder.execute.inputs import Arrival, check_crs
 from builder.execute.nested import placed
 from builder.execute.results import Results
-from builder.execute.spec import AttemptSpec, RecipeSpec
+from builder.execute.spec import AttemptSpec, InputSpec, RecipeSpec
 from builder.graph.declare import RecipeDecl
 from builder.sense.tokens import token_of
 from builder.store import disk
@@ -65,6 +67,8 @@ class Bundled:
 
     def _prepared(self, decl: RecipeDecl) -> Callee:
         parameters = inspect.signature(decl.function).parameters
+        if isinstance(decl.function, ReadyCall):
+            decl.function.warm()
         return Callee(
             decl,
             recipe_print(decl, self.loaded).digest,
@@ -82,11 +86,11 @@ def call_recipe(
 ) -> dict[str, Manifest]:
     """The manifest of each target that the step makes."""
     callee = load_callee(spec, work)
-    decl = callee.decl
+    decl = callee.decl.of_member(work.params)
     check_crs(list(work.inputs), spec.step, str(decl.place))
     own = scratch / "workspace"
     arrival = Arrival(Path(spec.store), scratch, spec.step)
-    values = {i.parameter: arrival.value(i, callee.annotations.get(i.parameter)) for i in work.inputs}
+    values = {i.parameter: _arrived(spec, work, callee, arrival, i) for i in work.inputs}
     values |= {k: v for k, v in work.params if callee.takes_all or k in callee.annotations}
     result = _guarded(spec, work, callee, values, own)
     _check_moved(work, spec.step)
@@ -94,6 +98,19 @@ def call_recipe(
     pieces = results.split(result)
     _check(decl, spec.step, pieces if decl.outputs else result)
     return {target: results.write(pieces[output]) for output, target in work.outputs}
+
+
+def _arrived(spec: AttemptSpec, work: RecipeSpec, callee: Callee, arrival: Arrival, given: InputSpec) -> Any:
+    """What arrives by one input; a ready-made recipe gets regions as the index of them, where it asks for that."""
+    annotation = callee.annotations.get(given.parameter)
+    if annotation != INDEX or not isinstance(callee.decl.function, ReadyCall):
+        return arrival.value(given, annotation)
+    region_id = callee.decl.function.region_id(dict(work.params))
+    try:
+        return index_of(Path(spec.store), given, region_id, lambda: arrival.value(given, "gpd.GeoDataFrame"))
+    except BuilderError as caught:
+        caught.place = caught.place or str(callee.decl.place)
+        raise caught.about(spec.step) from None
 
 
 def load_callee(spec: AttemptSpec, work: RecipeSpec) -> Callee:

@@ -15,10 +15,11 @@ from builder.errors import error
 from builder.execute.spec import InputSpec, Item
 from builder.execute.workspace import Files
 from builder.names import file_segments, path_segment
+from builder.nouns import replace
 from builder.store import disk
 from builder.store.manifest import Manifest
 from builder.store.parts import content_of
-from builder.tables.schema import Schema
+from builder.tables.schema import GEOMETRY, Schema
 
 FRAMES = {
     "pandas.DataFrame": "pandas",
@@ -87,6 +88,7 @@ class Arrival:
         from builder.tables.read import read_table
 
         assert manifest.schema is not None
+        spec = self._named(spec, manifest.schema, item.name)
         names = spec.columns if spec.columns is not None else manifest.schema.names
         self._check_columns(spec, manifest.schema, item.name)
         if wanted == "dask":
@@ -107,6 +109,20 @@ class Arrival:
                 hint="name columns of the input in b.read, or mend what makes it",
             )
 
+    def _named(self, spec: InputSpec, schema: Schema, name: str) -> InputSpec:
+        """The input with the geometry column by its own name, where it is asked for."""
+        if spec.columns is None or GEOMETRY not in spec.columns:
+            return spec
+        if schema.geometry is None:
+            raise error(
+                "recipe-error",
+                f"'{self.recipe}' reads the geometry of '{name}', which has none",
+                target=self.recipe,
+                facts=[(f"{name} has", ", ".join(schema.names[:20]))],
+                hint="read a table with a geometry",
+            )
+        return replace(spec, columns=schema.named(spec.columns))
+
     def _gathered(self, spec: InputSpec, wanted: str) -> Any:
         """All members as one table, their parameters as leading columns."""
         from builder.tables.read import gather
@@ -122,6 +138,7 @@ class Arrival:
             )
         for item in spec.items:
             if item.manifest is not None and item.manifest.schema is not None:
+                spec = self._named(spec, item.manifest.schema, item.name)
                 self._check_columns(spec, item.manifest.schema, item.name, [k for k, _ in item.params])
         table, schema = gather(self.store, members, columns=spec.columns, where=spec.where)
         return self._frame(table, schema, wanted, spec.parameter)
@@ -259,7 +276,7 @@ def check_crs(inputs: list[InputSpec], recipe: str, place: str) -> None:
         if item.manifest
         and item.manifest.schema
         and item.manifest.schema.geometry
-        and (spec.columns is None or item.manifest.schema.geometry in spec.columns)
+        and (spec.columns is None or not {GEOMETRY, item.manifest.schema.geometry}.isdisjoint(spec.columns))
     }
     if len(set(found.values())) < 2:
         return

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from builder.digests import Scalar
-from builder.nouns import dataclass, field
+from builder.names import Params, filled, plain_text
+from builder.nouns import dataclass, replace
 
 Publish = bool | None
 
@@ -72,12 +73,36 @@ Input = str | Read | Lookup | list[str]
 class Grain:
     """How output rows depend on input rows."""
 
-    kind: Literal["whole", "rows", "groups"] = "whole"
+    kind: Literal["whole", "rows", "groups", "fold", "spatial"] = "whole"
     of: str | None = None
     by: tuple[str, ...] = ()
 
 
 WHOLE = Grain()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a ready-made recipe reads of one input: these columns (None: all), and with `is_keyed` its key's."""
+
+    ref: str
+    columns: tuple[str, ...] | None
+    is_keyed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyMade:
+    """A public transform as a recipe; each text in it may hold ``{param}``.
+
+    ``options`` are what the transform is called with beside its inputs. The rows of the output are named by the key of
+    the input ``keyed_as`` (None: of none) and by the columns ``by``.
+    """
+
+    transform: str
+    inputs: Mapping[str, Reading]
+    options: Mapping[str, Any]
+    keyed_as: str | None = None
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +135,15 @@ class RecipeDecl:
     pure: bool = True
     policy: str = "auto"
     update: Callable[..., Any] | None = None
-    ready_made: Mapping[str, Any] = field(default_factory=dict)
+    ready_made: ReadyMade | None = None
+
+    def of_member(self, params: Params) -> RecipeDecl:
+        """The declaration as it is for one member: the columns that a ready-made recipe declares have their names."""
+        if self.ready_made is None or not params:
+            return self
+        values = dict(params)
+        columns = tuple((filled(c, values, plain_text), d) for c, d in self.columns)
+        return replace(self, key=tuple(filled(k, values, plain_text) for k in self.key), columns=columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import inspect
 import itertools
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,18 +17,18 @@ from builder.graph.declare import Input, Lookup, Read, RecipeDecl, SourceDecl
 from builder.graph.grains import check_grain
 from builder.graph.graph import Edge, Graph, RecipeNode, SourceNode, Step
 from builder.names import (
+    PARAMETER,
     Params,
     Reference,
     check_name,
     check_value,
+    filled,
     member_name,
     parse_reference,
     value_from_text,
     value_text,
 )
 from builder.sizes import parse_bytes
-
-_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 class Expansion:
@@ -285,7 +284,7 @@ class Expansion:
         place = str(decl.place)
         values = dict(params)
         reference = parse_reference(text, place)
-        name = _filled(reference.base, values)
+        name = filled(reference.base, values)
         base, _, output = name.partition(".")
         who = f"recipe '{decl.name}'"
         if base not in self._places:
@@ -303,7 +302,7 @@ class Expansion:
         if len(chosen) != 1:
             known = [member_name(name, m) for m in members]
             wanted = name + (
-                "[" + ",".join(f"{k}={_filled(v, values)}" for k, v in reference.fixed) + "]"
+                "[" + ",".join(f"{k}={filled(v, values)}" for k, v in reference.fixed) + "]"
                 if reference.bracketed
                 else ""
             )
@@ -316,7 +315,7 @@ class Expansion:
     ) -> Iterable[Params]:
         """The few members that a reference can mean, so that no reference walks its whole family."""
         if reference.bracketed:
-            wanted = {k: value_from_text(_filled(v, values)) for k, v in reference.fixed}
+            wanted = {k: value_from_text(filled(v, values)) for k, v in reference.fixed}
         else:
             if base not in self._common:
                 self._common[base] = set.intersection(*({k for k, _ in m} for m in members)) if members else set()
@@ -362,24 +361,19 @@ def _params(mapping: Mapping[str, Any], place: str) -> Params:
     return tuple((check_name(str(k), "parameter", place), check_value(v, str(k), place)) for k, v in mapping.items())
 
 
-def _filled(text: str, values: Mapping[str, Scalar]) -> str:
-    """`text` with each ``{param}`` of the member replaced by its value; unknown ones stay."""
-    return _PARAMETER.sub(lambda m: value_text(values[m[1]]) if m[1] in values else m[0], text)
-
-
 def _value_filled(value: Any, values: Mapping[str, Scalar]) -> Any:
     """A value of ``where=`` for one member: a parameter alone keeps its type."""
     if not isinstance(value, str):
         return value
-    alone = _PARAMETER.fullmatch(value)
-    return values[alone[1]] if alone and alone[1] in values else _filled(value, values)
+    alone = PARAMETER.fullmatch(value)
+    return values[alone[1]] if alone and alone[1] in values else filled(value, values)
 
 
 def _matching(reference: Reference, members: Iterable[Params], values: Mapping[str, Scalar]) -> list[Params]:
     """Members that agree with the reference; a bare name means the member with this step's own values."""
     if not reference.bracketed:
         return [m for m in members if all(k in values and values[k] == v for k, v in m)]
-    wanted = {k: value_from_text(_filled(v, values)) for k, v in reference.fixed}
+    wanted = {k: value_from_text(filled(v, values)) for k, v in reference.fixed}
     texts = ((m, {k: value_from_text(value_text(v)) for k, v in m}) for m in members)
     return [
         m

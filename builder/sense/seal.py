@@ -15,6 +15,7 @@ from pathlib import Path
 from builder.quick import FILE, head
 from builder.sense.tokens import Token, has_stood, is_settled, token_from
 from builder.store.disk import write_whole
+from builder.transforms import versions
 
 
 def seal_path(root: Path) -> Path:
@@ -41,12 +42,13 @@ def write_seal(
         Files that were sensed, with the tokens they had then; None for those that were not there.
     looked
         Folders and files that were looked at otherwise: their tokens are taken now, and must have been settled then.
+        So are those of the module that says which versions transforms have.
     own
         The store's own files and the published ones, whose tokens are taken now as well.
     now_ns
         When the look began: what changed since may have changed after it was looked at.
     """
-    paths = dict.fromkeys((*sensed, *looked, *own, *sys.path))
+    paths = dict.fromkeys((*sensed, *looked, *own, *sys.path, str(versions.__file__)))
     first = head(str(root))
     count = len(first) + 1 + len(paths) + 1  # with the empty line that ends it
     lines = [*first, "\t".join((*summary, str(count)))]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from builder.store import disk, epochs
 from builder.store.commits import Committer
+from builder.store.indexes import FOLDER, possible_indexes
 from builder.store.ledger import Ledger
 from builder.store.lock import is_held
 
@@ -29,17 +30,20 @@ def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_
     """
     alive = _alive_manifests(ledger, keep)
     parts: set[str] = set()
+    indexes: set[Path] = set()
     gone: list[int] = []
     inside: list[tuple[str, int]] = []
     for number, manifest in ledger.manifests():
         if number in alive:
             parts.update(p.path for p in manifest.files)
+            indexes.update(possible_indexes(store, manifest))
         else:
             gone.append(number)
             inside += [(p.path, p.bytes) for p in manifest.parts if p.content is not None]
     needed = parts | {f"{p}.rows" for p in parts}
     dead = [p for p in _files(store / "parts") if p.relative_to(store).as_posix() not in needed]
     dead += [*_abandoned(store), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
+    dead += [p for p in _files(store / FOLDER) if p not in indexes]
     dead += _leftovers(store)
     dead += [p for p in _files(store / "logs") if p.parent.name not in _kept_runs(ledger, keep)]
     aside = list(_left_aside(store))

@@ -166,7 +166,7 @@ def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
     """
     if names is None or manifest.schema is None:
         return manifest.digest
-    return table_digest(manifest.schema.select(names), manifest.rows, manifest.columns)
+    return table_digest(manifest.schema.select(manifest.schema.named(names)), manifest.rows, manifest.columns)
 
 
 def files_digest(kind: Kind, files: Iterable[tuple[str, str]]) -> Digest:

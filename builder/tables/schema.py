@@ -17,6 +17,8 @@ from builder.nouns import dataclass
 PLAIN_DTYPES = frozenset(
     {"int64", "Int64", "bool", "boolean", "float64", "string", "date", "timestamp", "binary", "geometry"}
 )
+GEOMETRY = "<geometry>"
+"""Stands for the geometry column of a table, whatever its name, where columns to be read are named."""
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 
 
@@ -84,6 +86,13 @@ class Schema:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    def named(self, names: Iterable[str]) -> tuple[str, ...]:
+        """These columns by their own names; KeyError where `GEOMETRY` is among them and there is no geometry."""
+        found = tuple(self.geometry if n == GEOMETRY and n not in self.names else n for n in names)
+        if None in found:
+            raise KeyError(GEOMETRY)
+        return tuple(n for n in found if n is not None)
 
     def select(self, names: Iterable[str]) -> Schema:
         """The schema of only these columns, in this order; the key stays only where all of it is among them."""

@@ -633,10 +633,7 @@ def test_an_own_update_is_accepted_and_never_makes_a_wrong_answer(site):
 @pytest.mark.parametrize(
     "line",
     [
-        'b.assign_regions("x", points="a", regions="a", lon="lon", lat="lat", region_id="id")',
-        'b.count_by("x", of="a", by=["g"], counts="n")',
-        'b.smooth_regions("x", regions="a", method="chaikin")',
-        'b.infer_regions("x", points="a", by=["g"], method="concave")',
+        'b.count_by("x", of="a", by=["g"], counts="n", policy="require")',
         '@b.recipe(key="id", grain=b.rows("a"), policy="require")\ndef x(a):\n    return a',
     ],
 )

@@ -41,7 +41,7 @@ ON_DEMAND = {  # what a function imports from above, only when it is called
 LIGHT = ("", "errors", "nouns", "lazy", "digests", "names", "sizes", "config", "graph", "authoring", "sense",
          "plan", "store", "report", "situation", "scaffold", "project", "building", "reading", "upkeep",
          "commands", "cli", "quick", "execute.driver", "execute.spec", "tables.schema", "formats.kinds",
-         "sources")  # fmt: skip
+         "sources", "transforms.versions")  # fmt: skip
 
 HEAVY = {"pandas", "pyarrow", "numpy", "numba", "geopandas", "shapely", "pyogrio", "pyproj", "dask", "distributed",
          "matplotlib"}  # fmt: skip

@@ -6,8 +6,7 @@ import geopandas as gpd
 import pandas as pd
 
 import builder as b
-
-from ._geo import repair
+from builder import transforms as t
 
 KINDS = {
     "heliport": "heliport|helipad",
@@ -22,12 +21,10 @@ KINDS = {
 @b.recipe(key="icao", outputs=("good", "rejects"))
 def clean_airports(airports: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Airports with a name and a possible position; the others as rejects."""
-    reason = pd.Series(pd.NA, index=airports.index, dtype="string")
-    reason[~airports["lon"].between(-180, 180)] = "longitude missing or beyond ±180"
-    reason[~airports["lat"].between(-90, 90)] = "latitude missing or beyond ±90"
-    reason[airports["name"].fillna("").str.strip() == ""] = "no name"
-    kept = airports.drop(columns="country")
-    return {"good": kept[reason.isna()], "rejects": kept.assign(reason=reason)[reason.notna()]}
+    placed, lost = t.split_coordinates(airports.drop(columns="country"))
+    is_named = placed["name"].fillna("").str.strip() != ""
+    unnamed = placed[~is_named].assign(reason=pd.array(["no name"] * int((~is_named).sum()), dtype="string"))
+    return {"good": placed[is_named], "rejects": pd.concat([lost, unnamed])}
 
 
 @b.recipe(key="id", outputs=("good", "rejects"))
@@ -53,7 +50,7 @@ def airport_kinds(airports: pd.DataFrame) -> pd.DataFrame:
 
 
 def _valid_regions(regions: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
-    repaired = repair(regions)
+    repaired, _ = t.repair(regions)
     is_empty = repaired.geometry.isna() | repaired.geometry.is_empty
     reason = pd.Series("empty polygon", index=regions.index[is_empty], dtype="string")
     return {"good": repaired[~is_empty], "rejects": repaired[is_empty].assign(reason=reason)}

@@ -507,32 +507,79 @@ def test_a_function_moved_to_another_line_or_module_has_the_same_item(print_of) 
     assert here["clean.g"] == there["other.g"]
 
 
-def test_an_algorithm_version_of_a_public_transform_is_an_item(print_of, monkeypatch) -> None:
-    import builder
+ON_DEMAND = (
+    "from builder import transforms as t\ndef f(x): return t.repair(x)",
+    "import builder as b, builder.transforms\ndef f(x): return b.transforms.repair(x)",
+    "import builder.transforms\ndef f(x): return builder.transforms.repair(x)",
+    "def f(x):\n  from builder import transforms as t\n  return t.repair(x)",
+    "def f(x):\n  from builder.transforms import repair as g\n  return g(x)",
+    "from builder import transforms as t\ndef g(x): return t.repair(x)\ndef f(x): return g(x)",
+)
+LOADED = (
+    "from builder.transforms import repair\ndef f(x): return repair(x)",
+    "from builder.transforms import repair\ndef g(): return repair()\ndef f(x): return g(x)",
+    "from builder.transforms import repair\ndef f(x, g=repair): return g(x)",
+    "from builder.transforms import repair\nSTEPS = [repair]\ndef f(x): return STEPS[0](x)",
+)
 
-    fake = types.ModuleType("builder.transforms")
 
-    def assign_regions() -> None: ...
+@pytest.fixture
+def transforms(monkeypatch):
+    """Two transforms, the second made of the first, in a module that notes whether it was imported."""
+    from builder import transforms
+    from builder.transforms import versions
 
-    assign_regions.__module__ = "builder.transforms"
-    assign_regions.__qualname__ = "assign_regions"
-    assign_regions.__algorithm_version__ = 1
-    fake.assign_regions = assign_regions
-    monkeypatch.setitem(sys.modules, "builder.transforms", fake)
-    monkeypatch.setattr(builder, "transforms", fake, raising=False)
+    module = types.ModuleType("builder.transforms.mending")
+    exec("def repair(x): ...\nclass Grid: ...", vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    looked = []
+    monkeypatch.setattr(transforms, "__getattr__", lambda name: looked.append(name) or getattr(module, name))
+    for name in ("repair", "Grid"):
+        monkeypatch.delitem(vars(transforms), name, raising=False)
+    monkeypatch.setattr(versions, "VERSIONS", versions.VERSIONS)
+    for name in list(versions.VERSIONS):
+        monkeypatch.delitem(versions.VERSIONS, name)
+    monkeypatch.setitem(versions.VERSIONS, "repair", 1)
+    monkeypatch.setitem(versions.VERSIONS, "Grid", 1)
+    monkeypatch.setattr(versions, "USES", versions.USES)
+    monkeypatch.setitem(versions.USES, "repair", ("Grid",))
+    return types.SimpleNamespace(versions=versions.VERSIONS, looked=looked)
+
+
+@pytest.mark.parametrize("text", [*ON_DEMAND, *LOADED])
+def test_the_version_of_a_public_transform_is_an_item_with_those_it_is_made_of(print_of, transforms, text) -> None:
+    before = print_of(text)
+    assert {"transforms.repair@1", "transforms.Grid@1"} <= set(dict(before.items))
+    transforms.versions["Grid"] = 2
+    after = print_of(text)
+    assert {s for s, _ in after.items} - {s for s, _ in before.items} == {"transforms.Grid@2"}
+    assert after.digest != before.digest
+
+
+@pytest.mark.parametrize("text", ON_DEMAND)
+def test_the_version_of_a_transform_is_known_without_importing_it(print_of, transforms, text) -> None:
+    print_of(text)
+    assert transforms.looked == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from builder import transforms as t\ndef g(x): return t.Grid(x)\ndef f(x): return x",
+        "import builder as b\ndef f(x): return b.read(x)",
+        "from builder.errors import error\ndef repair(x): return error(x)\ndef f(x): return repair(x)",
+    ],
+)
+def test_what_reaches_no_transform_has_no_version_of_one(print_of, transforms, text) -> None:
+    assert [s for s, _ in print_of(text).items if s.startswith("transforms.")] == []
+
+
+def test_a_transform_chosen_as_it_runs_has_the_versions_of_all(print_of, transforms) -> None:
     for text in (
-        "from builder import transforms as t\ndef f(x): return t.assign_regions(x)",
-        "import builder as b\ndef f(x): return b.transforms.assign_regions(x)",
-        "from builder.transforms import assign_regions\ndef f(x): return assign_regions(x)",
-        "def f(x):\n  from builder import transforms as t\n  return t.assign_regions(x)",
-        "def f(x):\n  from builder.transforms import assign_regions as g\n  return g(x)",
-        "from builder.transforms import assign_regions\ndef g(): return assign_regions()\ndef f(x): return g(x)",
-        "from builder.transforms import assign_regions\ndef f(x, g=assign_regions): return g(x)",
+        "from builder import transforms as t\ndef f(x, name): return getattr(t, name)(x)",
+        "from builder import transforms as t\ndef g(m, x): return m.repair(x)\ndef f(x): return g(t, x)",
     ):
-        assert "transforms.assign_regions@1" in dict(print_of(text).items), text
-    before = print_of("from builder import transforms as t\ndef f(x): return t.assign_regions(x)")
-    assign_regions.__algorithm_version__ = 2
-    assert before.digest != print_of("from builder import transforms as t\ndef f(x): return t.assign_regions(x)").digest
+        assert {"transforms.repair@1", "transforms.Grid@1"} <= set(dict(print_of(text).items)), text
 
 
 def test_where_the_project_lies_does_not_count(tmp_path) -> None:

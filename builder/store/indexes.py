@@ -1,0 +1,30 @@
+"""Where indexes of regions lie in the store, so that steps need not build them again.
+
+Decides their names: by the digest of what was read of the regions, and by the version of the index. Nothing needs such
+a file: whoever lacks one builds it. Never opens one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from builder.digests import digest_of
+from builder.store.manifest import Manifest, read_digest
+from builder.transforms.versions import versions_of
+
+FOLDER = Path("cache", "regions")
+
+
+def index_path(store: Path, read: Iterable[str]) -> Path:
+    """The path of the index of regions, by the digests of what was read of their tables, in order."""
+    name = digest_of("regions", *versions_of(["RegionIndex"]), *read)
+    return store / FOLDER / f"{name[:40]}.idx"
+
+
+def possible_indexes(store: Path, manifest: Manifest) -> Iterator[Path]:
+    """The paths of all indexes that the regions of one table can have, by any column as their id."""
+    schema = manifest.schema
+    if schema is not None and schema.geometry is not None:
+        for name in schema.names:
+            yield index_path(store, [read_digest(manifest, (name, schema.geometry))])
