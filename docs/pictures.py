@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import geopandas as gpd
-import matplotlib as mpl
 import numpy as np
 import shapely
-from matplotlib import pyplot as plt
-from pictures_inference import BAD, COLOURS, EDGE, FOLDER, fill, panels
+from pictures_inference import BAD, COLOURS, EDGE, fill, panels, write
 
 from builder import transforms as t
 
@@ -124,15 +122,5 @@ def adjacency() -> None:
 PICTURES: tuple[Callable[[], None], ...] = (smooth_regions, smooth_coverage, simplify_regions, adjacency)
 
 
-def main() -> None:
-    """Write every picture."""
-    mpl.use("agg")
-    FOLDER.mkdir(exist_ok=True)
-    for draw in PICTURES:
-        draw()
-        plt.figure(draw.__name__).savefig(FOLDER / f"{draw.__name__}.png", dpi=110)
-        plt.close()
-
-
 if __name__ == "__main__":
-    main()
+    write(PICTURES)

@@ -5,7 +5,7 @@ python docs/pictures_inference.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -147,15 +147,15 @@ PICTURES: tuple[Callable[[], None], ...] = (
 )  # fmt: skip
 
 
-def main() -> None:
-    """Write every picture."""
+def write(pictures: Iterable[Callable[[], None]]) -> None:
+    """Write a file for each picture, by the name of the function that draws it."""
     mpl.use("agg")
     FOLDER.mkdir(exist_ok=True)
-    for draw in PICTURES:
+    for draw in pictures:
         draw()
         plt.figure(draw.__name__).savefig(FOLDER / f"{draw.__name__}.png", dpi=110)
         plt.close()
 
 
 if __name__ == "__main__":
-    main()
+    write(PICTURES)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import shapely
 from matplotlib import pyplot as plt
 from pictures import jagged_cells
-from pictures_inference import BAD, COLOURS, EDGE, FOLDER, fill, panels
+from pictures_inference import BAD, COLOURS, EDGE, fill, panels, write
 
 from builder import transforms as t
 
@@ -81,17 +80,8 @@ def reconcile() -> None:
     axis.set_ylim(-4.5, 0.5)
 
 
-DRAWN: tuple[Callable[[], None], ...] = (assign_regions, count_by, reconcile)
-
-
-def main() -> None:
-    """Draw all."""
-    mpl.use("agg")
-    FOLDER.mkdir(exist_ok=True)
-    for draw in DRAWN:
-        draw()
-        plt.figure(draw.__name__).savefig(FOLDER / f"{draw.__name__}.png", dpi=110)
+PICTURES: tuple[Callable[[], None], ...] = (assign_regions, count_by, reconcile)
 
 
 if __name__ == "__main__":
-    main()
+    write(PICTURES)
