@@ -6,6 +6,7 @@ the order of regions among themselves: their ids' own. Never repairs, reprojects
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -134,7 +135,8 @@ def check_valid(ids: pd.Series, geometries: np.ndarray, spread: Spread) -> None:
     """
     cuts = np.linspace(0, len(geometries), 17).astype(int)
     parts = [geometries[a:b] for a, b in pairwise(cuts) if a < b]
-    valid = np.concatenate([np.empty(0, bool), *spread(shapely.is_valid, parts)])
+    with warnings.catch_warnings():  # shapely sets the filters in each thread, and may leave another thread's behind
+        valid = np.concatenate([np.empty(0, bool), *spread(_is_valid, parts)])
     invalid = shapely.is_geometry(geometries) & ~valid
     if invalid.any():
         named = [f"{i}: {shapely.is_valid_reason(geometries[k])}" for k, i in _first(invalid, ids)]
@@ -142,6 +144,11 @@ def check_valid(ids: pd.Series, geometries: np.ndarray, spread: Spread) -> None:
         raise error(
             "bad-geometry", f"{int(invalid.sum()):,} regions are invalid", facts=[("ids", "\n".join(named))], hint=hint
         )
+
+
+def _is_valid(geometries: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):  # huge coordinates overflow in GEOS; the state is the thread's own
+        return np.asarray(shapely.is_valid(geometries))
 
 
 def rings_of(geometries: np.ndarray) -> RegionRings:

@@ -1,6 +1,7 @@
 """What an index of regions promises beside exactness: ids, threads, files, and clear refusals."""
 
 import pickle
+import warnings
 
 import geopandas as gpd
 import numpy as np
@@ -99,6 +100,15 @@ def test_threads_change_neither_the_file_nor_the_answers(tmp_path):
     np.testing.assert_array_equal(one.assign(lon, lat), one.assign(lon, lat, threads=2))
     for a, b in zip(one.pairs(lon, lat), one.pairs(lon, lat, threads=2), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_checking_on_threads_leaves_the_filters_of_warnings_alone():
+    before = list(warnings.filters)
+    west = np.arange(200) * 1e200  # overflows within GEOS
+    for _ in range(20):
+        with pytest.raises(BuilderError, match="too small or too large"):
+            RegionIndex(shapely.box(west, 0, west + 1e200, 1e200), threads=4)
+    assert warnings.filters == before
 
 
 @pytest.mark.parametrize("ids", [None, list("zyxwvutsrqponmlkjihgfedcba0123456789ABCDEFGHIJKLMNOPQRSTUVWXY")[:60]])
