@@ -272,50 +272,39 @@ def recipe(
     ConfigError
         ``recipe-declaration`` for keywords that cannot be.
     """
+    keywords = {k: v for k, v in locals().items() if k not in ("function", "name")}
     place = place_of_call()
 
     def declare(function: Callable[..., Any]) -> Recipe:
-        if not callable(function):
-            raise error(
-                "recipe-declaration",
-                f"@b.recipe stands on {function!r}, which is no function",
-                place=str(place),
-                hint="decorate a function; options are keywords: @b.recipe(key=…)",
-            )
-        own = getattr(function, "__name__", "")
-        chosen = check_name(name if name is not None else own, "recipe", str(place))
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        at = Place(place.file, code.co_firstlineno) if code and code.co_filename.endswith(place.file) else place
-        made = Recipe(function, chosen)
-        made.decl = RecipeDecl(
-            name=chosen,
-            function=function,
-            place=at,
-            key=_texts(key, "key=", at),
-            columns=_columns(columns, at),
-            outputs=tuple(check_name(o, "output", str(at)) for o in _texts(outputs, "outputs=", at)),
-            grain=grain,
-            each=each,
-            inputs=inputs,
-            lane=lane,
-            slots=slots,
-            memory=memory,
-            needs=needs,
-            retries=retries,
-            timeout=timeout,
-            priority=priority,
-            environment=_texts(environment, "environment=", at),
-            version=version,
-            check=check,
-            publish=publish,
-            pure=pure,
-            policy=policy,
-        )
-        _check_keywords(made.decl)
-        register(made.decl)
-        return made
+        return _declared(function, name, place, keywords)
 
     return declare if function is None else declare(function)
+
+
+def _declared(function: Any, name: str | None, place: Place, keywords: dict[str, Any]) -> Recipe:
+    """The recipe of a function, made known to the project."""
+    if not callable(function):
+        raise error(
+            "recipe-declaration",
+            f"@b.recipe stands on {function!r}, which is no function",
+            place=str(place),
+            hint="decorate a function; options are keywords: @b.recipe(key=…)",
+        )
+    own = getattr(function, "__name__", "")
+    chosen = check_name(name if name is not None else own, "recipe", str(place))
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    at = Place(place.file, code.co_firstlineno) if code and code.co_filename.endswith(place.file) else place
+    made = Recipe(function, chosen)
+    keywords = keywords | {
+        "key": _texts(keywords["key"], "key=", at),
+        "columns": _columns(keywords["columns"], at),
+        "outputs": tuple(check_name(o, "output", str(at)) for o in _texts(keywords["outputs"], "outputs=", at)),
+        "environment": _texts(keywords["environment"], "environment=", at),
+    }
+    made.decl = RecipeDecl(name=chosen, function=function, place=at, **keywords)
+    _check_keywords(made.decl)
+    register(made.decl)
+    return made
 
 
 def _check_keywords(decl: RecipeDecl) -> None:

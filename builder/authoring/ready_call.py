@@ -60,7 +60,7 @@ class ReadyCall:
         if self.made.transform == "assign_regions":
             from builder.transforms.region_index import warm
 
-            warm()
+            warm(has_pairs=self.made.options.get("ties") == "all")
 
     def region_id(self, parameters: Mapping[str, Scalar]) -> str:
         """The column of the regions' ids, for one member."""

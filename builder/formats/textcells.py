@@ -19,12 +19,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
+
+from builder.transforms.compiling import njit
 
 _POWERS = np.array([10.0**i for i in range(23)])  # every power of ten that a float64 holds exactly
 _MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=np.int64)
 _EXACT = 1 << 53
 _ENDLESS = np.uint64(1797693134862315808)  # times 10^290: rounds to infinity
+_MOST_POWER = 99999
 _BAD, _DONE, _HARD = 0, 1, 2
 
 _Loop = TypeVar("_Loop", bound=Callable[..., Any])
@@ -107,6 +109,26 @@ def _leading(mantissa: Any) -> Any:
 
 
 @_compiled
+def _power(data: Any, i: Any, b: Any) -> Any:
+    """The power of ten that the bytes spell, within `_MOST_POWER` of 0; more than that where they spell none."""
+    if data[i] | 32 != 101:
+        return np.int64(_MOST_POWER + 1)
+    i += 1
+    down = i < b and data[i] == 45
+    if down or (i < b and data[i] == 43):
+        i += 1
+    if i == b:
+        return np.int64(_MOST_POWER + 1)
+    power = np.int64(0)
+    while i < b:
+        if data[i] < 48 or data[i] > 57:
+            return np.int64(_MOST_POWER + 1)
+        power = min(power * 10 + np.int64(data[i] - 48), np.int64(_MOST_POWER))
+        i += 1
+    return -power if down else power
+
+
+@_compiled
 def _decimal(data: Any, a: Any, b: Any, lenient: bool) -> tuple[Any, Any]:
     """(status, value) of the bytes as a float64; `_HARD`: well formed, but beyond exact arithmetic on two float64s."""
     if lenient:
@@ -144,22 +166,11 @@ def _decimal(data: Any, a: Any, b: Any, lenient: bool) -> tuple[Any, Any]:
         return _BAD, 0.0
     whole = i == b and not point
     if i < b:
-        if data[i] | 32 != 101:
+        power = _power(data, i, b)
+        if power > _MOST_POWER:
             return _BAD, 0.0
-        i += 1
-        down = i < b and data[i] == 45
-        if down or (i < b and data[i] == 43):
-            i += 1
-        if i == b:
-            return _BAD, 0.0
-        power: Any = 0
-        while i < b:
-            if data[i] < 48 or data[i] > 57:
-                return _BAD, 0.0
-            power = min(power * 10 + np.int64(data[i] - 48), 99999)
-            i += 1
-        exponent += -power if down else power
-        order += -power if down else power
+        exponent += power
+        order += power
     if order > 308 and (order > 309 or _leading(mantissa) >= _ENDLESS) and mantissa:
         return _BAD, 0.0
     if significant > 19 or mantissa > np.uint64(_EXACT):

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from builder.transforms.normalising import normalise
     from builder.transforms.outlying import outliers
     from builder.transforms.profiling import profile
-    from builder.transforms.quality import Rule, check_quality, require_quality
+    from builder.transforms.quality import check_quality, require_quality
     from builder.transforms.reconciling import reconcile
     from builder.transforms.region_index import RegionIndex
     from builder.transforms.repairing import repair
+    from builder.transforms.rules import Rule
     from builder.transforms.simplify import simplify_regions
     from builder.transforms.smooth import smooth_regions
     from builder.transforms.text_formats import patterns
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Counters": "builder.transforms.count",
     "RegionIndex": "builder.transforms.region_index",
-    "Rule": "builder.transforms.quality",
+    "Rule": "builder.transforms.rules",
     "adjacency": "builder.transforms.adjacent",
     "assign_regions": "builder.transforms.assign",
     "check_quality": "builder.transforms.quality",

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numba import njit
 
 from builder.errors import error
 from builder.transforms.columns import check_columns, some_of
+from builder.transforms.compiling import njit
 from builder.transforms.coverage import nodes_of, number_places
 from builder.transforms.metres import Metres, metres_of
 from builder.transforms.rings import Bools, Floats, Ints, Rings, read_rings

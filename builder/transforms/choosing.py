@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from builder.transforms.compiling import njit
 from builder.transforms.scoring import Pairs
 from builder.transforms.values import Positions
 

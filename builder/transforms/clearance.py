@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from builder.transforms.compiling import njit
 from builder.transforms.rings import Bools, Rings
 
 NEAR = 2.0**-44  # 256 units in the last place of the largest coordinate: far above rounding, far below any survey
@@ -34,18 +34,15 @@ def safe_corners(shape: Rings, is_cut: Bools, iterations: int) -> Bools:
         edges at their midpoints.
     """
     reach = (1 - 2.0**-iterations) / 2
-    return np.asarray(_safe(shape.xy, shape.rings, shape.starts, is_cut, reach))
+    safe = is_cut.copy()
+    most = int(np.diff(shape.starts).max(initial=1))
+    room = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(_CELLS_PER_CORNER * most + 2, np.int64)
+    _check_regions(shape.xy, shape.rings, shape.starts, is_cut, safe, reach, *room)
+    return safe
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _safe(xy, rings, starts, is_cut, reach):  # type: ignore[no-untyped-def]
-    safe = is_cut.copy()
-    most = 1
-    for g in range(len(starts) - 1):
-        most = max(most, starts[g + 1] - starts[g])
-    cell_of = np.empty(most, np.int64)
-    order = np.empty(most, np.int64)
-    ends = np.empty(_CELLS_PER_CORNER * most + 2, np.int64)
+def _check_regions(xy, rings, starts, is_cut, safe, reach, cell_of, order, ends):  # type: ignore[no-untyped-def]
     ring = 0
     for g in range(len(starts) - 1):
         first, last = starts[g], starts[g + 1]
@@ -53,7 +50,6 @@ def _safe(xy, rings, starts, is_cut, reach):  # type: ignore[no-untyped-def]
         while rings[ring] < last:
             ring += 1
         _check_region(xy, rings, first_ring, ring, first, last, is_cut, safe, reach, cell_of, order, ends)
-    return safe
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -117,10 +113,10 @@ def _check_region(  # type: ignore[no-untyped-def]
                         safe[i] = safe[a] = safe[u] = False
                     if u != b and is_near(ux, uy, bx, by, near):
                         safe[i] = safe[b] = safe[u] = False
-                    if safe[i] and _is_swept(
-                        ux, uy, ax / share_a, ay / share_a, bx / share_b, by / share_b, reach, near
-                    ):
-                        safe[i] = False
+                    if u != a and u != b and safe[i]:
+                        whole_ax, whole_ay, whole_bx, whole_by = ax / share_a, ay / share_a, bx / share_b, by / share_b
+                        if _is_swept(ux, uy, whole_ax, whole_ay, whole_bx, whole_by, reach, near):
+                            safe[i] = False
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -132,6 +128,8 @@ def _end_of(ends, cell, cells, n):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy")
 def is_near(ux, uy, ax, ay, near):  # type: ignore[no-untyped-def]
     """True where the point is no further than `near` from the segment between the origin and (ax, ay)."""
+    if abs(ux * ay - uy * ax) > 2 * near * (abs(ax) + abs(ay)):
+        return False  # by far, of the line: most are, and need no division
     along = (ux * ax + uy * ay) / (ax * ax + ay * ay)
     along = min(max(along, 0.0), 1.0)
     dx, dy = ux - along * ax, uy - along * ay

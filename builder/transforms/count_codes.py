@@ -245,7 +245,7 @@ def _encode_integers(column: pa.ChunkedArray) -> Coded:
     codes = np.empty(len(column), np.int32)
     if high - low < max(_DIRECT, len(column) // 4):
         return _encode_range(column, codes, low, high - low + 1)
-    from builder.transforms.count_kernels import encode_integers, rehash_integers
+    from builder.transforms.code_kernels import encode_integers, rehash_integers
 
     found, used = np.empty(1 << 11, np.int64), 0
     slots, marks = np.empty(1 << 12, np.int64), np.full(1 << 12, -1, np.int32)
@@ -262,7 +262,7 @@ def _encode_integers(column: pa.ChunkedArray) -> Coded:
 
 
 def _encode_range(column: pa.ChunkedArray, codes: Codes, low: int, size: int) -> Coded:
-    from builder.transforms.count_kernels import mark_present
+    from builder.transforms.code_kernels import mark_present
 
     present = np.zeros(size, np.bool_)
     for chunk, valid, rows in _chunks(column):
@@ -273,7 +273,7 @@ def _encode_range(column: pa.ChunkedArray, codes: Codes, low: int, size: int) ->
 
 def _text_codes(column: pa.ChunkedArray, room: int = 0) -> tuple[pa.Array, Codes]:
     """The different texts in the order of their first rows, and their positions in the rows; `room` is for how many."""
-    from builder.transforms.count_kernels import encode_texts, rehash_texts
+    from builder.transforms.code_kernels import encode_texts, rehash_texts
 
     codes = np.empty(len(column), np.int32)
     size = 1 << max(11, room.bit_length() - 1)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import shapely
-from numba import njit
 
 from builder.errors import error
 from builder.transforms.columns import some_of
+from builder.transforms.compiling import njit
 from builder.transforms.rings import Bools, Floats, Ints, Rings
 
 
@@ -82,22 +82,23 @@ def inner_corners(shape: Rings) -> InnerCorners:
 def nodes_of(shape: Rings) -> Nodes:
     """The nodes of regions, numbered as they come."""
     of_corner, count = number_places(shape.xy)
-    return Nodes(of_corner, *_neighbours(of_corner, shape.rings, count))
+    one, other = np.full(count, -1, np.int64), np.full(count, -1, np.int64)
+    visits = np.zeros(count, np.int64)
+    _fill_neighbours(of_corner, shape.rings, one, other, visits)
+    return Nodes(of_corner, one, other, visits)
 
 
 def number_places(xy: Floats) -> tuple[Ints, int]:
     """A number for the place of each corner, the same for the same place, and how many there are."""
-    of_corner, count = _number_places(xy, np.uint64(max(16, 1 << (2 * len(xy) - 1).bit_length()) - 1))
-    return of_corner, int(count)
+    size = max(16, 1 << (2 * len(xy) - 1).bit_length())
+    table, first, of_corner = np.full(size, -1, np.int32), np.empty(len(xy), np.int32), np.empty(len(xy), np.int64)
+    words = xy.view(np.uint64)
+    return of_corner, int(_number_places(xy, words, np.uint64(size - 1), table, first, of_corner))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _number_places(xy, mask):  # type: ignore[no-untyped-def]
-    """Numbers by an open-addressed hash table with linear probing."""
-    table = np.full(mask + 1, -1, np.int32)
-    first = np.empty(len(xy), np.int32)
-    of_corner = np.empty(len(xy), np.int64)
-    words = xy.view(np.uint64)
+def _number_places(xy, words, mask, table, first, of_corner):  # type: ignore[no-untyped-def]
+    """How many places there are; their numbers are put into `of_corner`, by a hash table with linear probing."""
     count = 0
     for i in range(len(xy)):
         x, y = xy[i, 0], xy[i, 1]
@@ -116,15 +117,12 @@ def _number_places(xy, mask):  # type: ignore[no-untyped-def]
             first[count] = i
             count += 1
         of_corner[i] = table[at]
-    return of_corner, count
+    return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _neighbours(of_corner, rings, count):  # type: ignore[no-untyped-def]
+def _fill_neighbours(of_corner, rings, one, other, visits):  # type: ignore[no-untyped-def]
     """The two neighbours of each node and how many rings pass it; 0 visits where there are other neighbours too."""
-    one = np.full(count, -1, np.int64)
-    other = np.full(count, -1, np.int64)
-    visits = np.zeros(count, np.int64)
     for r in range(len(rings) - 1):
         begin, end = rings[r], rings[r + 1]
         for i in range(begin, end):
@@ -138,7 +136,6 @@ def _neighbours(of_corner, rings, count):  # type: ignore[no-untyped-def]
                 visits[node] += visits[node] > 0
             else:
                 visits[node] = 0
-    return one, other, visits
 
 
 def rings_of_nodes(nodes: Nodes, rings: Ints) -> tuple[Ints, Ints]:

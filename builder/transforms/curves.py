@@ -15,8 +15,8 @@ its neighbours, then a greater share back.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from builder.transforms.compiling import njit
 from builder.transforms.rings import Floats
 
 TAUBIN_IN, TAUBIN_OUT = 0.5, -0.53
@@ -32,14 +32,12 @@ def chaikin_weights(iterations: int) -> Floats:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def cut_corners(xy, rings, is_cut, weights):  # type: ignore[no-untyped-def]
-    """The closed rings with one point per row of the weights for each corner that is cut, and where rings begin."""
+def cut_corners(xy, rings, is_cut, weights, closed, ends):  # type: ignore[no-untyped-def]
+    """Put the closed rings, with one point per row of the weights for each corner that is cut, into `closed`.
+
+    `ends` gets where each ring begins there, and where the last one ends.
+    """
     per_corner = len(weights)
-    count = len(rings) - 1
-    for cut in is_cut:
-        count += per_corner if cut else 1
-    closed = np.empty((count, 2))
-    ends = np.empty_like(rings)
     at = 0
     for r in range(len(rings) - 1):
         begin, end = rings[r], rings[r + 1]
@@ -63,7 +61,6 @@ def cut_corners(xy, rings, is_cut, weights):  # type: ignore[no-untyped-def]
         closed[at, 1] = closed[first, 1]
         at += 1
     ends[len(rings) - 1] = at
-    return closed, ends
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numba import njit
 
 from builder.errors import error
 from builder.transforms.columns import check_columns
 from builder.transforms.comparing import Comparison, comparison, names_of
+from builder.transforms.compiling import njit
 from builder.transforms.scoring import Scorer, alike_pairs, as_texts, scorer
 from builder.transforms.values import Positions, row_order
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from builder.transforms.compiling import njit
 
 compiled: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 

@@ -18,8 +18,8 @@ and else a block of cells.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from builder.transforms.compiling import njit
 from builder.transforms.orientation import compiled, crosses_south, crosses_west, is_left
 
 NARROW = 62

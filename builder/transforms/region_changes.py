@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
-from numba import njit
 
 from builder.errors import error
+from builder.transforms.compiling import njit
 from builder.transforms.orientation import compiled
 from builder.transforms.region_index import coordinates
 from builder.transforms.region_rings import check_kinds, check_valid, ids_and_geometries, rings_of

@@ -258,10 +258,17 @@ def available_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def warm() -> None:
-    """Compile or load all loops of the index, so that no later call waits for them: for a worker's start."""
+def warm(*, has_pairs: bool = True) -> None:
+    """Compile or load the loops of the index, so that no later call waits for them: for a worker's start.
+
+    Parameters
+    ----------
+    has_pairs
+        Those of `RegionIndex.pairs` too.
+    """
     import shapely
 
     index = RegionIndex(shapely.box([0, 1], 0, [1, 2], 1), threads=1)
     index.assign([0.5], [0.5])
-    index.pairs([0.5], [0.5])
+    if has_pairs:
+        index.pairs([0.5], [0.5])

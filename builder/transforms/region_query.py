@@ -9,8 +9,8 @@ its arrays mean.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from builder.transforms.compiling import njit
 from builder.transforms.orientation import UNCERTAIN, compiled, crosses_south, crosses_west, is_on
 from builder.transforms.prefetch import prefetch
 from builder.transforms.region_build import NARROW, NO_PLACE

@@ -17,10 +17,10 @@ import pandas as pd
 import pyarrow as pa
 import shapely
 from blake3 import blake3
-from numba import njit
 
 from builder.errors import error
 from builder.transforms.columns import check_columns, some_of
+from builder.transforms.compiling import njit
 from builder.transforms.orientation import compiled
 
 _POLYGON, _MULTIPOLYGON = 3, 6

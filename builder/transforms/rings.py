@@ -6,22 +6,27 @@ which stand aside and come back as they are. Never moves a corner.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import shapely
-from numba import njit
 from numpy.typing import NDArray
 
 from builder.errors import error
+from builder.transforms.compiling import njit
 from builder.transforms.polygons import polygon_array
+from builder.transforms.simple import simple_rings
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-_MULTIPOLYGON = shapely.GeometryType.MULTIPOLYGON
+_POLYGON, _MULTIPOLYGON = shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON
+_DRAWN_CORNERS = 1 << 14  # their new courses stay in the cache until GEOS has copied them
+_MANY_CORNERS = 1 << 17  # GEOS looks at fewer of them in less time than it takes to load a loop
 _SHOWN = 5
 
 
@@ -89,27 +94,34 @@ def read_rings(gdf: Any, what: str) -> Rings:
     geometries = polygon_array(gdf, what)
     held = np.flatnonzero(~(shapely.is_missing(geometries) | shapely.is_empty(geometries)))
     regions = geometries[held]
-    _check_regions(regions, gdf.index[held], what)
+    _refuse(
+        shapely.has_z(regions),
+        lambda bad: ["has z"] * len(bad),
+        gdf.index[held],
+        f"'{what}' has geometries with z",
+        "drop it first, with shapely.force_2d",
+    )
     if len(held) == 0:
         none = np.zeros(1, np.int64)
         return Rings(np.empty((0, 2)), none, none, none, held, geometries)
     kind, closed, offsets = shapely.to_ragged_array(regions, include_z=False)
     ring_ends, parts = (np.asarray(o, np.int64) for o in offsets[:2])
     rows = np.asarray(offsets[2], np.int64) if kind == _MULTIPOLYGON else np.arange(len(held) + 1)
-    xy, rings = _opened(np.ascontiguousarray(closed), ring_ends)
-    return Rings(xy, rings, parts, rows, held, geometries)
+    xy, rings = np.empty((len(closed), 2)), np.empty_like(ring_ends)
+    _open_rings(np.ascontiguousarray(closed), ring_ends, xy, rings)
+    shape = Rings(xy[: rings[-1]], rings, parts, rows, held, geometries)
+    _check_valid(regions, shape, gdf.index[held], what)
+    return shape
 
 
-def _check_regions(regions: NDArray[np.object_], labels: Any, what: str) -> None:
+def _check_valid(regions: NDArray[np.object_], shape: Rings, labels: Any, what: str) -> None:
+    is_valid = np.zeros(len(regions), bool)
+    if len(shape.xy) >= _MANY_CORNERS:
+        is_single = np.diff(shape.parts[shape.rows]) == 1
+        is_valid[is_single] = simple_rings(shape.xy, shape.rings)[shape.parts[shape.rows[:-1]][is_single]]
+    is_valid[~is_valid] = shapely.is_valid(regions[~is_valid])
     _refuse(
-        shapely.has_z(regions),
-        lambda bad: ["has z"] * len(bad),
-        labels,
-        f"'{what}' has geometries with z",
-        "drop it first, with shapely.force_2d",
-    )
-    _refuse(
-        ~shapely.is_valid(regions),
+        ~is_valid,
         lambda bad: shapely.is_valid_reason(regions[bad]),
         labels,
         f"'{what}' has invalid geometries",
@@ -135,7 +147,43 @@ def build_regions(shape: Rings, closed: Floats, ring_ends: Ints) -> NDArray[np.o
     """
     if len(shape.held) == 0:
         return np.empty(0, object)
-    polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, closed, (ring_ends, shape.parts))
+    return _united(shape, shapely.from_ragged_array(_POLYGON, closed, (ring_ends, shape.parts)))
+
+
+def draw_regions(
+    shape: Rings, points: Callable[[Ints], int], draw: Callable[[Ints, Floats, Ints], None]
+) -> NDArray[np.object_]:
+    """What `build_regions` gives, with no more than some rings' courses in memory at a time.
+
+    Parameters
+    ----------
+    shape
+        The regions.
+    points
+        How many points the courses of some rings have, given where these begin, and the last one ends, in `shape.xy`.
+    draw
+        Puts these courses into an array of at least so many points, and where each begins, and the last one ends, into
+        another.
+    """
+    if len(shape.held) == 0:
+        return np.empty(0, object)
+    begins = shape.rings[shape.parts]
+    cuts = np.searchsorted(begins, np.arange(0, begins[-1], _DRAWN_CORNERS))
+    cuts = np.unique(np.append(cuts, len(begins) - 1))
+    rings = [shape.rings[shape.parts[a] : shape.parts[b] + 1] for a, b in pairwise(cuts)]
+    counts = [points(some) for some in rings]
+    closed = np.empty((max(counts), 2))
+    polygons = np.empty(len(begins) - 1, object)
+    for some, count, (a, b) in zip(rings, counts, pairwise(cuts)):
+        ends = np.empty_like(some)
+        draw(some, closed, ends)
+        offsets = ends, shape.parts[a : b + 1] - shape.parts[a]
+        polygons[a:b] = shapely.from_ragged_array(_POLYGON, closed[:count], offsets)
+    return _united(shape, polygons)
+
+
+def _united(shape: Rings, polygons: NDArray[np.object_]) -> NDArray[np.object_]:
+    """The regions whose polygons these are."""
     is_multi = shapely.get_type_id(shape.geometries[shape.held]) == _MULTIPOLYGON
     if not is_multi.any():
         return np.asarray(polygons, object)
@@ -148,10 +196,8 @@ def build_regions(shape: Rings, closed: Floats, ring_ends: Ints) -> NDArray[np.o
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _opened(closed, ring_ends):  # type: ignore[no-untyped-def]
-    """The corners without the points that repeat the one before them, and where each ring begins."""
-    xy = np.empty_like(closed)
-    rings = np.empty_like(ring_ends)
+def _open_rings(closed, ring_ends, xy, rings):  # type: ignore[no-untyped-def]
+    """Put the corners without the points that repeat the one before them into `xy`, and where each ring begins."""
     at = 0
     for r in range(len(ring_ends) - 1):
         rings[r] = at
@@ -162,7 +208,6 @@ def _opened(closed, ring_ends):  # type: ignore[no-untyped-def]
                 xy[at, 1] = closed[i, 1]
                 at += 1
     rings[len(ring_ends) - 1] = at
-    return xy[:at], rings
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

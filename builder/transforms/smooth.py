@@ -20,7 +20,7 @@ from builder.transforms.coverage import check_coverage, inner_corners
 from builder.transforms.curves import chaikin_weights, corner_heights, cut_corners, move_corners
 from builder.transforms.metres import Metres, is_at_edge_of_world, metres_of
 from builder.transforms.polygons import with_geometry
-from builder.transforms.rings import Bools, Ints, Rings, build_regions, close_rings, read_rings
+from builder.transforms.rings import Bools, Floats, Ints, Rings, build_regions, close_rings, draw_regions, read_rings
 
 _DEFAULTS = {"chaikin": 2, "coverage": 2, "taubin": 10}
 _QUARTER_SEGMENTS = 16  # of a quarter circle
@@ -197,9 +197,18 @@ def _chaikin_coverage(gdf: Any, shape: Rings, is_cut: Bools, iterations: int) ->
 
 
 def _cut(shape: Rings, is_cut: Bools, is_safe: Bools, iterations: int) -> _Done:
-    regions = build_regions(shape, *cut_corners(shape.xy, shape.rings, is_safe, chaikin_weights(iterations)))
+    weights = chaikin_weights(iterations)
+    sums = np.concatenate(([0], np.cumsum(is_safe)))
+
+    def points(rings: Ints) -> int:
+        first, last = rings[0], rings[-1]
+        return int(last - first + len(rings) - 1 + (len(weights) - 1) * (sums[last] - sums[first]))
+
+    def draw(rings: Ints, closed: Floats, ends: Ints) -> None:
+        cut_corners(shape.xy, rings, is_safe, weights, closed, ends)
+
     kept = shape.per_region(is_cut & ~is_safe)
-    return _Done(regions, np.full(len(kept), iterations), kept)
+    return _Done(draw_regions(shape, points, draw), np.full(len(kept), iterations), kept)
 
 
 def _taubin(shape: Rings, is_free: Bools, iterations: int) -> _Done:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from builder.transforms.clearance import NEAR, is_near
+from builder.transforms.compiling import njit
 from builder.transforms.rings import Bools, Floats, Ints
 
 _FEWEST = 3

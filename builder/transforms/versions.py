@@ -38,7 +38,9 @@ VERSIONS = {
 
 USES: dict[str, tuple[str, ...]] = {
     "assign_regions": ("RegionIndex",),
+    "check_quality": ("Rule",),
     "infer_regions": ("dissolve",),
+    "require_quality": ("Rule",),
 }
 
 
