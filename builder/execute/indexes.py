@@ -40,7 +40,9 @@ def index_of(store: Path, regions: InputSpec, region_id: str, arrive: Callable[[
         raise
     if path.exists():
         with suppress(BuilderError, OSError):
-            return RegionIndex.open(path)
+            kept = RegionIndex.open(path)
+            kept.check()
+            return kept
     frame = arrive()
     index = RegionIndex(frame, region_id, threads=1)  # a worker has one processor
     if get_num_coordinates(frame.geometry.to_numpy()).sum() >= KEPT_FROM_VERTICES:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from builder.transforms.profiling import profile
     from builder.transforms.quality import check_quality, require_quality
     from builder.transforms.reconciling import reconcile
+    from builder.transforms.region_changes import changed_boxes, near
     from builder.transforms.region_index import RegionIndex
     from builder.transforms.repairing import repair
     from builder.transforms.rules import Rule
@@ -36,6 +37,7 @@ _HOMES = {
     "Rule": "builder.transforms.rules",
     "adjacency": "builder.transforms.adjacent",
     "assign_regions": "builder.transforms.assign",
+    "changed_boxes": "builder.transforms.region_changes",
     "check_quality": "builder.transforms.quality",
     "count_by": "builder.transforms.count",
     "deduplicate": "builder.transforms.duplicates",
@@ -43,6 +45,7 @@ _HOMES = {
     "fold_counts": "builder.transforms.count",
     "infer_regions": "builder.transforms.infer",
     "merge_counts": "builder.transforms.count",
+    "near": "builder.transforms.region_changes",
     "normalise": "builder.transforms.normalising",
     "outliers": "builder.transforms.outlying",
     "patterns": "builder.transforms.text_formats",
@@ -63,6 +66,7 @@ __all__ = [
     "Rule",
     "adjacency",
     "assign_regions",
+    "changed_boxes",
     "check_quality",
     "count_by",
     "deduplicate",
@@ -70,6 +74,7 @@ __all__ = [
     "fold_counts",
     "infer_regions",
     "merge_counts",
+    "near",
     "normalise",
     "outliers",
     "patterns",

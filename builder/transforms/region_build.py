@@ -7,12 +7,14 @@ Equal edges of neighbours meet in the same top cell and become one there. Leaves
 deep as it pays. Never looks at points. `region_query` says how records are read; `region_grid` calls these loops,
 from several threads.
 
-Layout of a record, in words of 8 bytes: int32 [edges, regions, regions that hold the corner, region…] padded to a
-word, then per edge x1 y1 x2 y2 and a word: bits of its regions, or, beyond `NARROW` regions, two places in the list
-(31 bits each, `NO_PLACE` for none); bit 62 says that the corner is left of the edge. A node: int32 [-1, divisions],
-first cell, x, y of its corner, 1/width and 1/height of its cells, width, height. A cell: region >= 0, -1 none, -2 -
-word for a record or node. A top cell: the same, but -2 - (place * 256 + divisions), where 0 divisions mean a record
-and else a block of cells.
+Layout of a record, in words of 8 bytes: int32 [edges, regions]; the regions that hold the corner, as bits of the list;
+the list of regions, int32, lowest first, padded to a word; then of all edges x1, y1, x2, y2 and a word: bits of their
+regions.
+Beyond `NARROW` regions, the list starts with those that hold the corner, their number stands in place of the bits, and
+an edge's word has two places in the list (31 bits each, `NO_PLACE` for none). Bit 62 of it says that the corner is left
+of the edge. A node: int32 [-1, divisions], first cell, x, y of its corner, 1/width and 1/height of its cells, width,
+height. A cell: region >= 0, -1 none, -2 - word for a record or node. A top cell: place * 256 + divisions of a block of
+cells, of one cell where it is not divided: so that no look-up has to choose.
 """
 
 from __future__ import annotations
@@ -128,14 +130,19 @@ def _unique_edges(xy, bits, region, entries, start, stop, edges, owners, table):
 
 @njit(**compiled)
 def _toggle(held, count, region):  # type: ignore[no-untyped-def]
-    """The size of the set `held` after a region entered or left it."""
+    """The size of the sorted set `held` after a region entered or left it."""
     if region < 0:
         return count
-    for t in range(count):
-        if held[t] == region:
-            held[t] = held[count - 1]
-            return count - 1
-    held[count] = region
+    t = count
+    while t > 0 and held[t - 1] >= region:
+        t -= 1
+    if t < count and held[t] == region:
+        for s in range(t + 1, count):
+            held[s - 1] = held[s]
+        return count - 1
+    for s in range(count, t, -1):
+        held[s] = held[s - 1]
+    held[t] = region
     return count + 1
 
 
@@ -189,42 +196,72 @@ def _spread(edges, listed, a, b, node, divisions, hair, cells, members):  # type
 
 
 @njit(**compiled)
+def record_words(edges, regions):  # type: ignore[no-untyped-def]
+    """The length of a record."""
+    return 2 + (regions + 1) // 2 + 5 * edges
+
+
+@njit(**compiled)
 def _write_set(words, at, held, count):  # type: ignore[no-untyped-def]
     """The records with the record of a set of regions at a word, and the word after it."""
-    size = (4 + count) // 2
+    size = record_words(0, count)
     words = _room(words, at + size)
     ints = words.view(np.int32)
     ints[2 * (at + size) - 1] = 0
-    ints[2 * at], ints[2 * at + 1], ints[2 * at + 2] = 0, count, count
+    ints[2 * at], ints[2 * at + 1] = 0, count
+    words[at + 1] = (np.int64(1) << np.int64(count)) - 1 if count <= NARROW else count
     for t in range(count):
-        ints[2 * at + 3 + t] = held[t]
+        ints[2 * at + 4 + t] = held[t]
     return words, at + size
 
 
 @njit(**compiled)
-def _write_leaf(words, at, edges, owners, listed, a, b, x, y, held, count, place_of):  # type: ignore[no-untyped-def]
-    """The records with a leaf's record at a word, and the word after it; `place_of` is all -1 before and after."""
-    words = _room(words, at + (4 + count + 2 * (b - a)) // 2 + 5 * (b - a))
-    ints, floats = words.view(np.int32), words.view(np.float64)
-    first = 2 * at + 3
+def _list_regions(words, at, owners, listed, a, b, held, count, place_of):  # type: ignore[no-untyped-def]
+    """The number of regions of a leaf, listed in its record; `place_of` says where in the list."""
+    ints = words.view(np.int32)
+    first = 2 * at + 4
+    regions = 0
     for t in range(count):
-        ints[first + t] = held[t]
+        ints[first + regions] = held[t]
         place_of[held[t]] = t
-    regions = count
+        regions += 1
     for p in range(2 * a, 2 * b):
         owner = owners[2 * listed[p // 2] + p % 2]
         if owner >= 0 and place_of[owner] < 0:
             place_of[owner] = regions
             ints[first + regions] = owner
             regions += 1
-    if regions % 2 == 0:
+    if regions % 2 == 1:
         ints[first + regions] = 0
-    ints[2 * at], ints[2 * at + 1], ints[2 * at + 2] = b - a, regions, count
-    w = at + (4 + regions) // 2
+    words[at + 1] = count
+    if regions <= NARROW:
+        for t in range(1, regions):
+            region, s = ints[first + t], t
+            while s > 0 and ints[first + s - 1] > region:
+                ints[first + s] = ints[first + s - 1]
+                s -= 1
+            ints[first + s] = region
+        for t in range(regions):
+            place_of[ints[first + t]] = t
+        corner = np.int64(0)
+        for t in range(count):
+            corner |= np.int64(1) << np.int64(place_of[held[t]])
+        words[at + 1] = corner
+    return regions
+
+
+@njit(**compiled)
+def _write_leaf(words, at, edges, owners, listed, a, b, x, y, held, count, place_of):  # type: ignore[no-untyped-def]
+    """The records with a leaf's record at a word, and the word after it; `place_of` is all -1 before and after."""
+    words = _room(words, at + record_words(b - a, count + 2 * (b - a)))
+    ints, floats = words.view(np.int32), words.view(np.float64)
+    regions = _list_regions(words, at, owners, listed, a, b, held, count, place_of)
+    ints[2 * at], ints[2 * at + 1] = b - a, regions
+    w = at + record_words(0, regions)
     for p in range(a, b):
         e = listed[p]
         for t in range(4):
-            floats[w + t] = edges[4 * e + t]
+            floats[w + t * (b - a)] = edges[4 * e + t]
         one = np.int64(place_of[owners[2 * e]])
         other = np.int64(place_of[owners[2 * e + 1]]) if owners[2 * e + 1] >= 0 else np.int64(NO_PLACE)
         if regions > NARROW:
@@ -235,11 +272,11 @@ def _write_leaf(words, at, edges, owners, listed, a, b, x, y, held, count, place
                 word ^= np.int64(1) << other
         if is_left(edges[4 * e], edges[4 * e + 1], edges[4 * e + 2], edges[4 * e + 3], x, y):
             word |= np.int64(1) << np.int64(62)
-        words[w + 4] = word
-        w += 5
+        words[w + 4 * (b - a)] = word
+        w += 1
     for t in range(regions):
-        place_of[ints[first + t]] = -1
-    return words, w
+        place_of[ints[2 * at + 4 + t]] = -1
+    return words, at + record_words(b - a, regions)
 
 
 @njit(**compiled)
@@ -251,7 +288,7 @@ def _is_same_set(words, at, held, count):  # type: ignore[no-untyped-def]
         return False
     is_same = True
     for t in range(count):
-        is_same &= ints[2 * at + 3 + t] == held[t]
+        is_same &= ints[2 * at + 4 + t] == held[t]
     return is_same
 
 
@@ -277,19 +314,24 @@ def build_rows(xy, bits, region, starts, entries, grid, rows, limits, top):  # t
     cell_count, word, node_count = 0, 0, 0
     for j in range(rows[0], rows[1]):
         y = y0 + j * top_height
-        count_top, last_set = 0, -1  # west of the grid is outside of everything
+        count_top, last_set, last_cell = 0, -1, -1  # west of the grid is outside of everything
         for i in range(n):
             c = j * n + i
             x = x0 + i * top_width
             crowd = starts[c + 1] - starts[c]
             if crowd == 0:
                 if count_top <= 1:
-                    top[c] = held_top[0] if count_top else -1
+                    value = held_top[0] if count_top else np.int32(-1)
                 else:
                     if not _is_same_set(words, last_set, held_top, count_top):
                         last_set = word
                         words, word = _write_set(words, word, held_top, count_top)
-                    top[c] = -2 - (last_set << 8)
+                    value = np.int32(-2 - last_set)
+                if last_cell < 0 or cells[last_cell] != value:
+                    cells = _room(cells, cell_count + 1)
+                    last_cell, cells[cell_count] = cell_count, value
+                    cell_count += 1
+                top[c] = last_cell << 8 | 1
                 continue
             edges, owners = _room(edges, 4 * crowd), _room(owners, 2 * crowd)
             table, listed = _room(table, 4 * crowd), _room(listed, crowd)
@@ -298,7 +340,9 @@ def build_rows(xy, bits, region, starts, entries, grid, rows, limits, top):  # t
                 listed[e] = e
             divisions = min(int(np.ceil(np.sqrt(crowd * cells_per_edge))), MAX_DIVISIONS)
             if divisions <= 1:
-                top[c] = -2 - (word << 8)
+                cells = _room(cells, cell_count + 1)
+                top[c], cells[cell_count] = cell_count << 8 | 1, -2 - word
+                cell_count += 1
                 words, word = _write_leaf(
                     words, word, edges, owners, listed, 0, crowd, x, y, held_top, count_top, place_of
                 )
@@ -350,7 +394,7 @@ def build_rows(xy, bits, region, starts, entries, grid, rows, limits, top):  # t
                     cell_count += squares
                     cells = _room(cells, cell_count)
                     if parent < 0:
-                        top[c] = -2 - ((base << 8) | divisions)
+                        top[c] = base << 8 | divisions
                     else:
                         cells[parent] = -2 - word
                         words, nodes = _room(words, word + 8), _room(nodes, node_count + 1)
@@ -427,7 +471,7 @@ def most_regions(words):  # type: ignore[no-untyped-def]
         else:
             if regions > most:
                 most = regions
-            at += (4 + regions) // 2 + 5 * edges
+            at += record_words(edges, regions)
     return most if at == len(words) else -1
 
 
@@ -440,6 +484,4 @@ def move_band(cells, words, nodes, top, first_cell, first_word):  # type: ignore
     for at in nodes:
         words[at + 1] += first_cell
     for c in range(len(top)):
-        if top[c] < -1:
-            place = -2 - top[c]
-            top[c] = -2 - (place + ((first_word if place & 255 == 0 else first_cell) << 8))
+        top[c] += first_cell << 8

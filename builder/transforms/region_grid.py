@@ -16,6 +16,7 @@ import numpy as np
 
 from builder.errors import error
 from builder.transforms.region_build import bin_edges, build_rows, move_band
+from builder.transforms.region_edges import LANES
 from builder.transforms.region_rings import RegionRings
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ _MIN_CELLS, _MAX_CELLS = 64, 1 << 21
 _CELLS_PER_REGION, _VERTICES_PER_CELL = 9, 16
 _BOUGHT_CELLS, _CELLS_PER_EDGE = 5e6, (1.0, 8.0)  # more cells are quicker to ask, slower to make, and larger
 _BANDS = 16  # a band's arrays are a small part of the whole
-_MAX_WORDS = 2**31 - 3
+_MAX_WORDS = 2**31 - 3 - LANES
 
 Frame = tuple[float, float, float, float, float, float, int, int]
 
@@ -51,10 +52,10 @@ def each(function: Callable[[T], R], items: Iterable[T], threads: int) -> list[R
 def build_grid(rings: RegionRings, threads: int) -> RegionGrid:
     """The grid over all edges of the regions."""
     if len(rings.xy) == 0:
-        return RegionGrid((0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1, 1), np.full(1, -1, np.int64), *_nothing())
+        return RegionGrid((0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1, 1), np.ones(2, np.int64), *_nothing())
     frame = _frame_of(rings)
     starts, entries = _binned(rings, frame, threads)
-    top = np.empty(len(starts) - 1, np.int64)
+    top = np.empty(len(starts), np.int64)  # and one past the grid, for points outside of it
     n, m = frame[6:]
     share = ceil(m / max(8 * threads, _BANDS))
     bands = [(first, min(first + share, m)) for first in range(0, m, share)]
@@ -67,11 +68,13 @@ def build_grid(rings: RegionRings, threads: int) -> RegionGrid:
         return build_rows(rings.xy, bits, rings.region, starts, entries, frame, band, limits, top)
 
     built = each(build, bands, threads)
-    return RegionGrid(frame, top, *_joined(built, bands, n, top))
+    cells, words = _joined(built, bands, n, top, threads)
+    top[-1] = (len(cells) - 1) << 8 | 1
+    return RegionGrid(frame, top, cells, words)
 
 
 def _nothing() -> tuple[np.ndarray, np.ndarray]:
-    return np.empty(0, np.int32), np.empty(0, np.int64)
+    return np.full(1, -1, np.int32), np.empty(0, np.int64)
 
 
 def _frame_of(rings: RegionRings) -> Frame:
@@ -111,23 +114,31 @@ def _binned(rings: RegionRings, frame: Frame, threads: int) -> tuple[np.ndarray,
     return starts, entries
 
 
-def _joined(built: list[Any], bands: list[tuple[int, int]], n: int, top: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _joined(
+    built: list[Any], bands: list[tuple[int, int]], n: int, top: np.ndarray, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
     """All bands' cells and words, end to end; the bands are let go on the way."""
-    cells = np.empty(sum(len(cells) for cells, _, _ in built), np.int32)
-    words = np.empty(sum(len(words) for _, words, _ in built), np.int64)
-    if len(words) > _MAX_WORDS:
+    cell_ends = np.cumsum([len(cells) for cells, _, _ in built])
+    word_ends = np.cumsum([len(words) for _, words, _ in built])
+    if word_ends[-1] > _MAX_WORDS:
         raise error(
             "bad-geometry",
             "the regions are too many for one index",
-            facts=[("index", f"{len(words) * 8 / 1e9:.1f} GB"), ("limit", f"{_MAX_WORDS * 8 / 1e9:.1f} GB")],
+            facts=[("index", f"{word_ends[-1] * 8 / 1e9:.1f} GB"), ("limit", f"{_MAX_WORDS * 8 / 1e9:.1f} GB")],
             hint="make an index of each part of the regions",
         )
-    cell, word = 0, 0
-    for k, (first, stop) in enumerate(bands):
+    cells, words = np.empty(cell_ends[-1] + 1, np.int32), np.empty(word_ends[-1] + LANES, np.int64)
+    cells[-1] = -1  # what is outside of the grid
+    words[-LANES:] = 0  # empty records: edges are read in fours
+
+    def move(k: int) -> None:
         band_cells, band_words, nodes = built[k]
         built[k] = None
+        first, stop = bands[k]
+        cell, word = int(cell_ends[k]) - len(band_cells), int(word_ends[k]) - len(band_words)
         move_band(band_cells, band_words, nodes, top[first * n : stop * n], cell, word)
         cells[cell : cell + len(band_cells)] = band_cells
         words[word : word + len(band_words)] = band_words
-        cell, word = cell + len(band_cells), word + len(band_words)
+
+    each(move, range(len(bands)), threads)
     return cells, words

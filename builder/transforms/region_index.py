@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +20,8 @@ import pandas as pd
 
 from builder.errors import error
 from builder.transforms.region_build import most_regions
-from builder.transforms.region_file import IndexParts, read_index, write_index
+from builder.transforms.region_checks import Checks, fixed
+from builder.transforms.region_file import IndexParts, read_index, unreadable, write_index
 from builder.transforms.region_grid import RegionGrid, build_grid, each
 from builder.transforms.region_query import find_all, find_lowest
 from builder.transforms.region_rings import (
@@ -70,7 +73,7 @@ class RegionIndex:
     array([0], dtype=int32)
     """
 
-    __slots__ = ("__weakref__", "_grid", "_most", "_order", "crs", "digest", "ids")
+    __slots__ = ("__weakref__", "_checks", "_grid", "_most", "_order", "_path", "crs", "digest", "ids")
 
     def __init__(self, regions: Any, region_id: str = "id", *, threads: int | None = None) -> None:
         threads = threads or available_processors()
@@ -84,14 +87,25 @@ class RegionIndex:
         most = int(most_regions(grid.words))
         self._fill(IndexParts(grid, order.astype(np.int32), ids, crs, digest, most))
 
-    def _fill(self, parts: IndexParts) -> None:
-        self._grid: RegionGrid = parts.grid
+    def _fill(self, parts: IndexParts, checks: Checks | None = None, path: Any = None) -> None:
+        grid = parts.grid
+        self._grid = RegionGrid(grid.frame, fixed(grid.top), fixed(grid.cells), fixed(grid.words))
         self.ids: pd.Series = parts.ids
         self.crs: Any = parts.crs
         self.digest: str = parts.digest
         is_sorted = bool((parts.order == np.arange(len(parts.order))).all())
-        self._order = parts.order[:0] if is_sorted else parts.order
+        self._order = fixed(parts.order[:0] if is_sorted else parts.order)
         self._most = parts.most
+        self._checks = checks  # None where nothing is left to compare
+        self._path = path
+
+    def _parts(self) -> IndexParts:
+        order = self._order if len(self._order) else np.arange(len(self), dtype=np.int32)
+        return IndexParts(self._grid, order, self.ids, self.crs, self.digest, self._most)
+
+    def __reduce__(self) -> tuple[Callable[[IndexParts], RegionIndex], tuple[IndexParts]]:
+        self.check()
+        return _index_of, (self._parts(),)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, verify: bool = True) -> RegionIndex:
@@ -102,21 +116,46 @@ class RegionIndex:
         path
             The file.
         verify
-            Whether to compare the content with its checksum; otherwise only the header and sizes are checked.
+            Whether to compare each block of the content with its checksum before the first answer that reads it, which
+            then raises ``source-unreadable``. The header, sizes and ids are always checked, here; `check` does the rest
+            at once.
 
         Raises
         ------
         BuilderError
             ``source-missing``; ``source-unreadable`` for a file that is damaged, cut short, or of another version.
         """
+        parts, checks = read_index(path)
         index = cls.__new__(cls)
-        index._fill(read_index(path, verify))
+        index._fill(parts, checks if verify else None, path)
         return index
+
+    def check(self) -> None:
+        """Compare all of an opened index with its checksums, as far as no answer has done so.
+
+        Raises
+        ------
+        BuilderError
+            ``source-unreadable`` for a file that is damaged.
+        """
+        if self._checks is not None:
+            if not self._checks.are_whole():
+                raise unreadable(self._path)
+            self._checks = None
+
+    def _check_for(self, lon: np.ndarray, lat: np.ndarray) -> None:
+        """Compare what answers for these points read; all of it in order, which is quicker, where that may be much."""
+        if self._checks is None:
+            return
+        if self._checks.may_be_all(len(lon)):
+            self.check()
+        elif not self._checks.are_whole_for(lon, lat, self._arrays()):
+            raise unreadable(self._path)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a file, whole or not at all; the same regions give the same bytes."""
-        order = self._order if len(self._order) else np.arange(len(self), dtype=np.int32)
-        write_index(path, IndexParts(self._grid, order, self.ids, self.crs, self.digest, self._most))
+        self.check()
+        write_index(path, self._parts())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -161,6 +200,7 @@ class RegionIndex:
                 "recipe-declaration", f"ties='{ties}' is no rule of one region", hint='use "lowest", or ask for pairs'
             )
         lon, lat = coordinates(lon, lat)
+        self._check_for(lon, lat)
         out = np.empty(len(lon), np.int32)
 
         def find(rows: slice) -> None:
@@ -197,21 +237,24 @@ class RegionIndex:
         self, lon: Any, lat: Any, predicate: str, threads: int, order: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         lon, lat = coordinates(lon, lat)
+        self._check_for(lon, lat)
+        points, regions = np.empty(len(lon), np.int64), np.empty(len(lon), np.int32)
 
         def find(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-            room = rows.stop - rows.start
+            pairs = points[rows], regions[rows]  # room for one region a point
             while True:
-                points, found = np.empty(room, np.int64), np.empty(room, np.int32)
-                ask = lon[rows], lat[rows], self._arrays(), is_border(predicate), self._most, order, points, found
-                count = find_all(*ask)
-                if count <= room:
-                    return points[:count] + rows.start, found[:count].copy()
-                room = count
+                ask = lon[rows], lat[rows], self._arrays(), is_border(predicate), self._most, order, rows.start
+                count = find_all(*ask, *pairs)
+                if count <= len(pairs[0]):
+                    return pairs[0][:count], pairs[1][:count]
+                pairs = np.empty(count, np.int64), np.empty(count, np.int32)
 
         parts = self._each_chunk(find, len(lon), threads)
-        if not parts:
-            return np.empty(0, np.int64), np.empty(0, np.int32)
-        return np.concatenate([p for p, _ in parts]), np.concatenate([r for _, r in parts])
+        if sum(len(p) for p, _ in parts) == len(lon) and all(p.base is points for p, _ in parts):
+            return points, regions
+        return np.concatenate([points[:0], *(p for p, _ in parts)]), np.concatenate(
+            [regions[:0], *(r for _, r in parts)]
+        )
 
     def _arrays(self) -> tuple[Any, ...]:
         return self._grid.frame, self._grid.top, self._grid.cells, self._grid.words
@@ -221,8 +264,15 @@ class RegionIndex:
         return each(find, chunks, min(threads, len(chunks)))
 
 
+def _index_of(parts: IndexParts) -> RegionIndex:
+    """The index of these parts, for another process."""
+    index = RegionIndex.__new__(RegionIndex)
+    index._fill(parts)
+    return index
+
+
 def coordinates(lon: Any, lat: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Two rows of float64 of one length; a null is NaN."""
+    """Two rows of float64 of one length, which cannot be written to; a null is NaN."""
     try:
         pair = [_numbers(v) for v in (lon, lat)]
     except (TypeError, ValueError) as cause:
@@ -231,7 +281,7 @@ def coordinates(lon: Any, lat: Any) -> tuple[np.ndarray, np.ndarray]:
         ) from cause
     if pair[0].ndim != 1 or pair[0].shape != pair[1].shape:
         raise error("bad-value", f"'lon' and 'lat' are of different shapes: {pair[0].shape} and {pair[1].shape}")
-    return pair[0], pair[1]
+    return fixed(pair[0]), fixed(pair[1])
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -272,3 +322,8 @@ def warm(*, has_pairs: bool = True) -> None:
     index.assign([0.5], [0.5])
     if has_pairs:
         index.pairs([0.5], [0.5])
+    with TemporaryDirectory() as folder:
+        index.save(Path(folder) / "index")
+        if (checks := RegionIndex.open(Path(folder) / "index")._checks) is not None:
+            checks.are_whole_for(*coordinates([0.5], [0.5]), index._arrays())
+            checks.are_whole()

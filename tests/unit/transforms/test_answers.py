@@ -24,6 +24,7 @@ ANSWERS = {
     "Rule": (1, "60041a78b776"),
     "adjacency": (1, "dab78f9307a9"),
     "assign_regions": (1, "06c60ae946c2"),
+    "changed_boxes": (1, "c1028345e2b1"),
     "check_quality": (1, "60041a78b776"),
     "count_by": (1, "f267889ec9cc"),
     "deduplicate": (1, "5e5a0d690452"),
@@ -31,6 +32,7 @@ ANSWERS = {
     "fold_counts": (1, "79a02393fbcf"),
     "infer_regions": (1, "6e3550dc6d08"),
     "merge_counts": (1, "74292d4cb74d"),
+    "near": (1, "a45fa8cf4698"),
     "normalise": (1, "7c015c39a4a9"),
     "outliers": (1, "1bd88a72fb32"),
     "patterns": (1, "b24b8c0e269a"),
@@ -121,6 +123,7 @@ CASES: dict[str, Callable[[], Any]] = {
         for predicate in ("within", "intersects")
         for ties in ("lowest", "all")
     ],
+    "changed_boxes": lambda: t.changed_boxes(cells().geometry, cells().geometry[::-1]),
     "check_quality": lambda: t.check_quality(records(), RULES),
     "count_by": lambda: t.count_by(points(), ["shop"], sums={"sum": "n"}, taxonomy=TAXONOMY),
     "deduplicate": lambda: [
@@ -134,6 +137,7 @@ CASES: dict[str, Callable[[], Any]] = {
         t.infer_regions(cells(), by="kind", method="dissolve"),
     ],
     "merge_counts": lambda: t.merge_counts(parts_of(points()), ["shop"]),
+    "near": lambda: t.near([[0.5, 0.5, 2.5, 2.2], [9.0, 9.0, 9.5, 9.5]], points()["lon"], points()["lat"]),
     "normalise": lambda: t.normalise(records()["name"]),
     "outliers": lambda: [t.outliers(records(), "feet", method=method) for method in ("iqr", "mad")],
     "patterns": lambda: t.patterns(pd.Series(["WA-0451", "OR-7", "or-71", None, "CA-12"])),

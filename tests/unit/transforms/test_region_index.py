@@ -152,11 +152,11 @@ def test_every_damage_to_a_file_is_noticed(tmp_path):
         damaged[at] ^= 0x41
         path.write_bytes(damaged)
         try:
-            RegionIndex.open(path)
+            RegionIndex.open(path).check()
         except BuilderError as caught:
             assert caught.code == "source-unreadable"
         else:
-            assert whole[at] == 0  # padding between the arrays
+            assert whole[at] == 0  # padding before the arrays
     for length in (0, 5, 20, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         assert unreadable(path)[0] == "source-unreadable"
@@ -167,6 +167,41 @@ def test_every_damage_to_a_file_is_noticed(tmp_path):
     with pytest.raises(BuilderError) as caught:
         RegionIndex.open(tmp_path / "none")
     assert caught.value.code == "source-missing"
+
+
+def test_a_damaged_block_is_noticed_by_the_first_answer_that_reads_it_and_no_other(tmp_path):
+    path = tmp_path / "i"
+    index = RegionIndex(coverage(3000))
+    index.save(path)
+    lon, lat = asked(25)
+    right = [index.pairs(lon[k : k + 1], lat[k : k + 1])[1].tolist() for k in range(len(lon))]
+    whole = path.read_bytes()
+    noticed = answered = 0
+    for at in np.linspace(len(whole) // 50, len(whole) - 65, 120).astype(int):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
+        try:
+            opened = RegionIndex.open(path)
+            for k in range(len(lon)):
+                assert opened.pairs(lon[k : k + 1], lat[k : k + 1])[1].tolist() == right[k]
+                answered += 1
+            with pytest.raises(BuilderError, match="source-unreadable"):
+                opened.check()
+        except BuilderError as caught:
+            assert caught.code == "source-unreadable"
+            noticed += 1
+    assert noticed > 5 and answered > 20
+
+
+def test_damage_is_noticed_before_an_index_is_sent_or_saved_again_and_not_looked_for_unless_asked(tmp_path):
+    path = tmp_path / "i"
+    RegionIndex(coverage(3000)).save(path)
+    whole = path.read_bytes()
+    at = len(whole) // 2
+    path.write_bytes(whole[:at] + bytes([whole[at] ^ 0x41]) + whole[at + 1 :])
+    for use in (pickle.dumps, RegionIndex.check, lambda index: index.save(tmp_path / "again")):
+        with pytest.raises(BuilderError, match="source-unreadable"):
+            use(RegionIndex.open(path))
+    RegionIndex.open(path, verify=False).check()
 
 
 def test_null_and_empty_geometry_hold_nothing():
