@@ -3,7 +3,8 @@
     python benchmarks/intake.py [--rows 10000000] [--dir FOLDER] [--shuffled] [--repeat 1]
 
 Makes a seeded CSV of 20 columns (about 200 bytes a row), then runs each contender in a process of its own, on one core,
-and prints rows/s, MB/s, CPU seconds and peak memory. The result is checked after timing: rows, sums, schema.
+and prints rows/s, MB/s, CPU seconds and peak memory. The result is checked after timing: rows, sums, schema. What a
+changed file costs is in ``benchmarks/increments.py intake``.
 """
 
 from __future__ import annotations
@@ -18,14 +19,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 COLUMNS = 20
 CHUNK_ROWS = 500_000
 SEED = 20260803
 
 
-def make_csv(path: Path, rows: int, shuffled: bool) -> None:
-    """Write the CSV: a key, six integers, six decimals, five texts, a date and an instant."""
+def make_csv(path: Path, rows: int, shuffled: bool, changed: float = 0.0) -> None:
+    """Write the CSV: a key, six integers, six decimals, five texts, a date and an instant.
+
+    A share of `changed` rows, scattered, differs from the file without: of 20 of them 18 have other values in four
+    columns, one is gone, one is new.
+    """
     import numpy as np
     import pyarrow as pa
     from pyarrow import csv
@@ -35,17 +41,36 @@ def make_csv(path: Path, rows: int, shuffled: bool) -> None:
     if shuffled:
         rng.shuffle(keys)
     words = np.array([f"place {i:05d} {'abcdefgh'[: i % 8]}" for i in range(50_000)])
+    other = np.random.default_rng(SEED + 1)
     with open(path, "wb") as out:
         for start in range(0, rows, CHUNK_ROWS):
             n = min(CHUNK_ROWS, rows - start)
-            columns = {"id": keys[start : start + n]}
+            columns: dict[str, Any] = {"id": keys[start : start + n]}
             columns |= {f"count{i}": rng.integers(0, 10 ** (2 + i), n) for i in range(6)}
             columns |= {f"measure{i}": np.round(rng.normal(0, 100, n), i + 1) for i in range(6)}
             columns |= {f"text{i}": words[rng.integers(0, len(words), n)] for i in range(5)}
             columns["day"] = np.datetime64("2000-01-01") + rng.integers(0, 9000, n)
             columns["moment"] = np.datetime64("2000-01-01T00:00:00") + rng.integers(0, 10**9, n)
+            if changed:
+                columns = _changed(columns, other, changed)
             options = csv.WriteOptions(include_header=start == 0, quoting_style="none")
             csv.write_csv(pa.table(columns), out, options)
+
+
+def _changed(columns: dict[str, Any], rng: Any, share: float) -> dict[str, Any]:
+    """The columns with a share of the rows changed, gone and new; keys of new rows are below all others."""
+    import numpy as np
+
+    n = len(columns["id"])
+    at = np.sort(rng.choice(n, int(n * share), replace=False))
+    updated, new, gone = at[at % 20 < 18], at[at % 20 == 18], at[at % 20 == 19]
+    result = {name: values.copy() for name, values in columns.items()}
+    for name in ("count0", "count5", "measure1"):
+        result[name][updated] += 1
+    result["text3"][updated] = columns["text3"][updated[::-1]]
+    result = {name: np.insert(values, new, values[new]) for name, values in result.items()}
+    result["id"][new + np.arange(len(new))] -= 9_000_000
+    return {name: np.delete(values, gone + np.searchsorted(new, gone)) for name, values in result.items()}
 
 
 def plain(path: Path, folder: Path, rows: int) -> None:
@@ -91,7 +116,8 @@ def intake(path: Path, folder: Path, rows: int, pinned: bool) -> None:
     spec = IntakeSpec(
         "big", "csv", (file,), key=("id",), pinned=Schema.from_json(json.loads(pin.read_text())) if pinned else None
     )
-    manifest, schema = take_in(spec, PartFolder(folder / "store"), folder / "scratch")
+    taken = take_in(spec, PartFolder(folder / "store"), folder / "scratch")
+    manifest, schema = taken.manifest, taken.schema
     pin.write_text(json.dumps(schema.to_json()))
     assert (manifest.rows, len(schema.columns)) == (rows, COLUMNS)
     assert [c.dtype for c in schema.columns[-2:]] == ["date", "timestamp"]

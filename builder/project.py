@@ -186,10 +186,11 @@ class Project:
     def schedule(self, plan: Plan, recall: Recall, workers: int | None = None, first: Iterable[str] = ()) -> Schedule:
         """The schedule of a plan on this many workers (None: the project's own number)."""
         from builder.compile.amounts import forecasts
+        from builder.compile.expected import expected_ways
         from builder.compile.predict import Pace
         from builder.compile.schedule import make_schedule
 
-        found = forecasts(plan, recall.ledger, recall.currents)
+        found = forecasts(plan, recall.ledger, recall.currents, expected_ways(plan, recall, recall.ledger))
         needed = self._needed(plan.situation, first)
         pace = Pace(*recall.ledger.pace())
         return make_schedule(plan, found, self.config.lanes, workers or self.workers, needed, pace=pace)

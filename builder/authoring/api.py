@@ -14,7 +14,7 @@ from typing import Any
 
 from builder.authoring.registry import project_root, register
 from builder.digests import Scalar
-from builder.errors import error, not_available
+from builder.errors import error
 from builder.formats.kinds import kind_of
 from builder.graph.declare import WHOLE, Grain, Input, Lookup, Place, Publish, Read, RecipeDecl, SourceDecl
 from builder.names import check_name, parse_reference
@@ -330,8 +330,6 @@ def _check_keywords(decl: RecipeDecl) -> None:
         wrong.append(("check", decl.check, "a function of the result, or a pandera schema"))
     if isinstance(decl.memory, str):
         parse_bytes(decl.memory, f"memory= of recipe '{decl.name}'", str(decl.place))
-    if decl.policy == "require":  # a whole run in place of an update would break its word
-        raise not_available(f"policy=\"require\" (recipe '{decl.name}')", str(decl.place))
     for what, value, hint in wrong:
         raise error(
             "recipe-declaration", f"{what} of recipe '{decl.name}' is {value!r}", place=str(decl.place), hint=hint

@@ -22,6 +22,8 @@ from builder.errors import BuilderError, error
 
 _OWN_CODE = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
 _IMPORTING = "<frozen importlib"
+_METADATA = f"{os.sep}importlib{os.sep}metadata{os.sep}"
+_METADATA_DEPTH = 8
 _CODE_SUFFIXES = (".py", ".pyc", ".so", ".pyd", ".dylib")
 _LISTINGS = frozenset({"os.listdir", "os.scandir"})
 _GLOBS = frozenset({"glob.glob", "pathlib.Path.glob", "pathlib.Path.rglob"})
@@ -181,10 +183,21 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     _suspension.depth += 1  # what this hook itself does raises events too
     try:
         for observer in _observers():
-            if event not in _LISTINGS or not frame.f_code.co_filename.startswith(_IMPORTING):
+            if event not in _LISTINGS or not _imports(frame):
                 observer.see(event, args, frame)
     finally:
         _suspension.depth -= 1
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a folder is listed to find a module, or the metadata of one that is installed."""
+    if frame is not None and frame.f_code.co_filename.startswith(_IMPORTING):
+        return True
+    for _ in range(_METADATA_DEPTH):
+        if frame is None or _METADATA in frame.f_code.co_filename:
+            return frame is not None
+        frame = frame.f_back
+    return False
 
 
 def _observers() -> list[Watch | Guard]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -62,9 +62,27 @@ class ReadyCall:
 
             warm(has_pairs=self.made.options.get("ties") == "all")
 
-    def region_id(self, parameters: Mapping[str, Scalar]) -> str:
-        """The column of the regions' ids, for one member."""
-        return str(_of_member("id_column", self.made.options["id_column"], parameters))
+    def column(self, option: str, parameters: Mapping[str, Scalar]) -> str:
+        """The column that an option names, for one member."""
+        return str(_of_member(option, self.made.options[option], parameters))
+
+    def fold(self, previous: Any, added: Any, removed: Any, parameters: Mapping[str, Scalar]) -> Any:
+        """Counters with what came and without what went, each as this recipe counts."""
+        from builder.transforms import fold_counts
+
+        sides = [part.copy(deep=False) for part in (added, removed)]
+        for side in sides:
+            side.attrs = {}  # how many rows were left out is not known of what lies in the store
+        return fold_counts(previous, *sides, **self._counting(parameters))
+
+    def merge(self, parts: Iterable[Any], parameters: Mapping[str, Scalar]) -> Any:
+        """The counters of a whole from those of its parts, each as this recipe counts."""
+        from builder.transforms import merge_counts
+
+        return merge_counts(parts, **self._counting(parameters))
+
+    def _counting(self, parameters: Mapping[str, Scalar]) -> dict[str, Any]:
+        return {o: _of_member(o, self.made.options[o], parameters) for o in ("by", "counts")}
 
     def __call__(self, **arrived: Any) -> Any:
         """The transform's result; `arrived` holds the inputs and the member's parameters."""

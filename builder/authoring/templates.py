@@ -24,7 +24,7 @@ from builder.nouns import dataclass
 from builder.transforms.versions import VERSIONS, versions_of
 from builder.version import VERSION
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Counts up when the cache holds other fields, or when what it held was not right."""
 
 Members = Mapping[str, tuple[Params, ...]]
@@ -171,6 +171,7 @@ def keep_bundle(store: Path, digest: Digest, content: bytes) -> None:
 
 def recipe_node(decl: RecipeDecl, loaded: Any) -> RecipeNode:
     """What planning needs of a recipe: its fingerprint, and its output's declaration."""
+    from builder.authoring.fingerprint import fingerprint
     from builder.authoring.prints import recipe_print
 
     found = recipe_print(decl, loaded)
@@ -186,6 +187,9 @@ def recipe_node(decl: RecipeDecl, loaded: Any) -> RecipeNode:
         outputs=decl.outputs,
         publish=decl.publish,
         pure=decl.pure,
+        grain=decl.grain,
+        policy=decl.policy,
+        update="" if decl.update is None else fingerprint(decl.update, loaded).digest,
     )
 
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from builder.compile.predict import MOST_SCALED, Forecast, History, Measured, median
+from builder.compile.predict import MOST_SCALED, Choice, Forecast, History, Measured, median
 from builder.lazy import Lazy
-from builder.nouns import dataclass
+from builder.nouns import dataclass, replace
 from builder.plan.plan import Plan
 from builder.plan.verdict import Action
 
+NO_WAYS: Mapping[str, Choice] = {}
 RESTORE_S = 0.005
 MOST_OWN = 3
 MOST_LIKE = 32
@@ -75,12 +76,14 @@ class Amount:
         return Amount(round(self.bytes * ratio), round(self.rows * ratio))
 
 
-def forecasts(plan: Plan, past: Past, held: Mapping[str, Held]) -> dict[str, Forecast | None]:
+def forecasts(
+    plan: Plan, past: Past, held: Mapping[str, Held], ways: Mapping[str, Choice] = NO_WAYS
+) -> dict[str, Forecast | None]:
     """The forecast for each intake and step of a plan, in its order, from all that a ledger tells.
 
-    `held` is what the store has of each dataset now.
+    `held` is what the store has of each dataset now, `ways` the choice of each step that may be updated.
     """
-    return predictions(plan, recall_history(plan, past), held)
+    return predictions(plan, recall_history(plan, past), held, ways)
 
 
 def recall_history(plan: Plan, past: Past) -> History:
@@ -110,7 +113,9 @@ def _recipe_of(plan: Plan) -> dict[str, str]:
     return found | {name: graph.steps[name].recipe for name in plan.steps}
 
 
-def predictions(plan: Plan, history: History, held: Mapping[str, Held]) -> dict[str, Forecast | None]:
+def predictions(
+    plan: Plan, history: History, held: Mapping[str, Held], ways: Mapping[str, Choice] = NO_WAYS
+) -> dict[str, Forecast | None]:
     """The forecast for each intake and step of a plan, in its order; None where nothing was ever measured."""
     graph = plan.situation.graph
     amounts = Lazy(held, partial(_held_now, plan, held))
@@ -127,13 +132,23 @@ def predictions(plan: Plan, history: History, held: Mapping[str, Held]) -> dict[
         else:
             read = _sum(amounts, (n for edge in graph.steps[name].edges for n in edge.names))
             outputs = graph.steps[name].targets
-        found[name] = history.predict(name, recipe, read.bytes, read.rows)
+        found[name] = chosen(history.predict(name, recipe, read.bytes, read.rows), ways.get(name))
         growth = _growth(history.steps.get(name, ()), read)
         if growth != 1.0:
             for output in outputs:
                 if output in amounts:
                     amounts.add(output, amounts[output].times(growth))
     return found
+
+
+def chosen(forecast: Forecast | None, choice: Choice | None) -> Forecast | None:
+    """The forecast of the way that is chosen; as it is where there is no choice, or the way was never measured."""
+    if choice is None:
+        return forecast
+    seconds = choice.update_s if choice.is_update else choice.full_s
+    if seconds is None:
+        return forecast and replace(forecast, choice=choice)
+    return Forecast(seconds, seconds, seconds, choice)
 
 
 def _held_now(plan: Plan, held: Mapping[str, Held], name: str) -> Amount:

@@ -47,6 +47,21 @@ class Forecast:
     s: float
     low_s: float
     high_s: float
+    choice: Choice | None = None
+    """The update and the full run that it was chosen from, where both can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An update or a full run, with the predicted seconds of both; None where nothing was ever measured.
+
+    ``rows`` is how many rows of the input an update has to look at.
+    """
+
+    is_update: bool
+    update_s: float | None
+    full_s: float | None
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from builder.compile.bounds import Bounds, lower_bounds
 from builder.compile.policy import Job, Place, Rank, by_depth
-from builder.compile.predict import Forecast, Pace
+from builder.compile.predict import Choice, Forecast, Pace
 from builder.compile.simulate import Times, simulate
 from builder.compile.urgency import with_queues
 from builder.graph.graph import Graph
@@ -32,6 +32,7 @@ class Slot:
     start_s: float | None
     finish_s: float | None
     likely_s: tuple[float, float] | None = None
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +149,19 @@ def make_schedule(
 def _slot(plan: Plan, job: Job, forecast: Forecast | None, times: Times | None) -> Slot:
     """One line of the schedule."""
     is_step = job.name in plan.situation.graph.steps
+    action = (plan.verdicts[job.name] if is_step else plan.sources[job.name]).action.value
+    choice = forecast.choice if forecast else None
     return Slot(
         job.name,
         "target" if is_step else "intake",
-        (plan.verdicts[job.name] if is_step else plan.sources[job.name]).action.value,
+        "update" if choice is not None and choice.is_update else action,
         job.lanes,
         None if forecast is None else round(forecast.s, 4),
         round(job.depth_s, 4),
         None if times is None else round(times.start_s, 4),
         None if times is None else round(times.finish_s, 4),
         None if forecast is None else (round(forecast.low_s, 4), round(forecast.high_s, 4)),
+        choice,
     )
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from builder.execute.nodes import Kind, Node
 from builder.execute.outcomes import Outcomes
 from builder.execute.spec import AttemptSpec
+from builder.execute.ways import Ways
 from builder.execute.work import Workplace, intake_attempt, pin_attempt, recipe_attempt
-from builder.store.manifest import Manifest
 from builder.store.recall import Recall
 
 
 class Assignments:
     """Makes the attempts of one run."""
 
-    def __init__(self, workplace: Workplace, recall: Recall, outcomes: Outcomes, run: int) -> None:
+    def __init__(self, workplace: Workplace, recall: Recall, outcomes: Outcomes, run: int, ways: Ways) -> None:
         self.workplace = workplace
         self.recall = recall
         self.outcomes = outcomes
         self.run = run
+        self.ways = ways
 
     def next(self, node: Node, epoch: int) -> AttemptSpec:
         """The next attempt at a node, under an epoch."""
@@ -30,8 +29,9 @@ class Assignments:
         if node.kind is Kind.PIN:
             return pin_attempt(self.workplace, situation, node.name, identity, self.run)
         if node.step is None:
-            previous = self._previous([node.name])
+            previous = self.ways.previous([node.name])
             return intake_attempt(self.workplace, situation, node.name, identity, self.run, previous)
+        previous = self.ways.previous(node.step.targets)
         return recipe_attempt(
             self.workplace,
             situation,
@@ -40,10 +40,6 @@ class Assignments:
             self.run,
             self.outcomes.versions.__getitem__,
             self.recall.manifest,
-            self._previous(node.step.targets),
+            previous,
+            self.ways.update(node, node.step, previous),
         )
-
-    def _previous(self, names: Iterable[str]) -> dict[str, Manifest]:
-        """The present manifests of these names."""
-        found = {n: self.recall.currents[n] for n in names if n in self.recall.currents}
-        return {n: self.recall.manifest(c.manifest_id) for n, c in found.items()}

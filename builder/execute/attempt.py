@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder.errors import BuilderError, error
 from builder.execute.contents import brought_back
@@ -21,9 +21,13 @@ from builder.execute.logs import logged
 from builder.execute.peak import peak_memory
 from builder.execute.presence import present
 from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, RecipeSpec
+from builder.nouns import replace
 from builder.store import disk
-from builder.store.manifest import empty_table
-from builder.store.parts import INLINE_BYTES, PartFolder
+from builder.store.manifest import Manifest, empty_table
+from builder.store.parts import INLINE_BYTES, PartFolder, drop_parts
+
+if TYPE_CHECKING:  # at run time only where a recipe runs
+    from builder.execute.call import Call
 
 
 def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
@@ -145,12 +149,20 @@ def _run(spec: AttemptSpec, warnings: list[str]) -> tuple[Output, ...]:
             disk.make_folder(scratch)
             if spec.work.is_inference:
                 return (Output(spec.step, empty_table(infer_family(spec.work, scratch))),)
-            manifest, _ = take_in(spec.work, folder, scratch)
-            made = {spec.step: manifest}
+            taken = take_in(spec.work, folder, scratch)
+            if taken.difference is not None:
+                return (Output(spec.step, taken.manifest, taken.difference, taken.via),)
+            made = {spec.step: taken.manifest}
         else:
-            from builder.execute.call import call_recipe
+            from builder.execute.call import Call
 
-            made = call_recipe(spec, spec.work, folder, scratch, warnings)
+            call = Call(spec, spec.work, folder, scratch)
+            outputs = _updated(call, spec)
+            if outputs is not None and spec.update is not None and not spec.update.is_audited:
+                return outputs
+            made = _whole(call)
+            if outputs is not None:
+                return _compared(spec, outputs, made)
         return tuple(_counted(spec, name, manifest) for name, manifest in made.items())
     except Exception:
         folder.discard()
@@ -158,6 +170,41 @@ def _run(spec: AttemptSpec, warnings: list[str]) -> tuple[Output, ...]:
     finally:
         if scratch.exists():
             disk.remove(scratch)
+
+
+def _updated(call: Call, spec: AttemptSpec) -> tuple[Output, ...] | None:
+    """The outputs made from the last ones and what changed; None where that was not asked for, or cannot be."""
+    if spec.update is None:
+        return None
+    from builder.execute.updating import updated
+
+    return updated(call, spec.update)
+
+
+def _compared(spec: AttemptSpec, outputs: tuple[Output, ...], made: dict[str, Manifest]) -> tuple[Output, ...]:
+    """The outputs of an update that a full run confirms; where it does not, those of the full run, which say so."""
+    if all(made[o.name].digest == o.manifest.digest for o in outputs):
+        for output in outputs:
+            drop_parts(Path(spec.store), made[output.name], output.manifest)
+        return outputs
+    for output in outputs:
+        drop_parts(Path(spec.store), output.manifest, spec.previous[output.name])
+    rule = outputs[0].via
+    return tuple(replace(_counted(spec, name, manifest), refuted=rule) for name, manifest in made.items())
+
+
+def _whole(call: Call) -> dict[str, Manifest]:
+    """The outputs of a full run."""
+    from builder.execute.call import call_recipe
+
+    if call.decl.grain.kind == "whole":
+        return call_recipe(call)
+    from builder.execute.piecewise import run_in_pieces
+    from builder.execute.proving import check_grain
+
+    made = run_in_pieces(call) or call_recipe(call)
+    check_grain(call, made)
+    return made
 
 
 def _counted(spec: AttemptSpec, name: str, manifest: Any) -> Output:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import errno
 import inspect
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
@@ -81,36 +83,91 @@ class Bundled:
 _bundles: dict[tuple[str, str], Bundled] = {}
 
 
-def call_recipe(
-    spec: AttemptSpec, work: RecipeSpec, folder: PartFolder, scratch: Path, warnings: list[str]
-) -> dict[str, Manifest]:
-    """The manifest of each target that the step makes."""
-    callee = load_callee(spec, work)
-    decl = callee.decl.of_member(work.params)
-    check_crs(list(work.inputs), spec.step, str(decl.place))
-    own = scratch / "workspace"
-    arrival = Arrival(Path(spec.store), scratch, spec.step)
-    values = {i.parameter: _arrived(spec, work, callee, arrival, i) for i in work.inputs}
-    values |= {k: v for k, v in work.params if callee.takes_all or k in callee.annotations}
-    result = _guarded(spec, work, callee, values, own)
-    _check_moved(work, spec.step)
-    results = Results(decl, spec.step, folder, scratch, own)
-    pieces = results.split(result)
-    _check(decl, spec.step, pieces if decl.outputs else result)
-    return {target: results.write(pieces[output]) for output, target in work.outputs}
+class Call:
+    """One step's recipe on this worker: what arrives at it, its function under guard, its results."""
+
+    def __init__(self, spec: AttemptSpec, work: RecipeSpec, folder: PartFolder, scratch: Path) -> None:
+        self.spec = spec
+        self.work = work
+        self.store = Path(spec.store)
+        self.scratch = scratch
+        self.folder = folder
+        self.callee = load_callee(spec, work)
+        self.decl = self.callee.decl.of_member(work.params)
+        self.place = str(self.decl.place)
+        check_crs(list(work.inputs), spec.step, self.place)
+        self._own = scratch / "workspace"
+        self.arrival = Arrival(self.store, scratch, spec.step)
+        self.results = Results(self.decl, spec.step, folder, scratch, self._own)
+
+    def annotation(self, given: InputSpec) -> Any:
+        """How an input is to arrive."""
+        return self.callee.annotations.get(given.parameter)
+
+    def arrived(self, given: InputSpec) -> Any:
+        """What arrives by one input; a ready-made recipe gets regions as the index of them, where it asks for that."""
+        annotation = self.annotation(given)
+        if annotation != INDEX or not isinstance(self.callee.decl.function, ReadyCall):
+            return self.arrival.value(given, annotation)
+        with self.placed():
+            return index_of(self.store, given, self.region_id, lambda: self.arrival.value(given, "gpd.GeoDataFrame"))
+
+    def run(self, arrived: Mapping[str, Any]) -> dict[str, Any]:
+        """What the function makes of what arrived, by output; ``""`` names the only one."""
+        callee = self.callee
+        given = {k: v for k, v in self.work.params if callee.takes_all or k in callee.annotations}
+        return self.results.split(self.guarded(partial(callee.decl.function, **arrived, **given)))
+
+    def guarded(self, function: Callable[[], Any]) -> Any:
+        """What a function of the recipe returns, while it may open only what it was given."""
+        return _guarded(self.spec, self.work, self.callee, function, self._own)
+
+    @property
+    def ready(self) -> ReadyCall:
+        """The function of a ready-made recipe."""
+        function = self.callee.decl.function
+        assert isinstance(function, ReadyCall)
+        return function
+
+    @property
+    def region_id(self) -> str:
+        """The column of the regions' ids, of a ready-made recipe that assigns."""
+        return self.ready.column("id_column", dict(self.work.params))
+
+    @property
+    def lon_lat(self) -> tuple[str, str]:
+        """The columns of the points' coordinates, of a ready-made recipe that assigns."""
+        params = dict(self.work.params)
+        return self.ready.column("lon", params), self.ready.column("lat", params)
+
+    def fold(self, previous: Any, added: Any, removed: Any) -> Any:
+        """Counters with what came and without what went: of a ready-made recipe that counts."""
+        return self.ready.fold(previous, added, removed, dict(self.work.params))
+
+    def merge(self, *parts: Any) -> Any:
+        """The counters of a whole from those of its parts: of a ready-made recipe that counts."""
+        return self.ready.merge(parts, dict(self.work.params))
+
+    def check(self, pieces: Mapping[str, Any]) -> None:
+        """Apply the recipe's own check to a whole result."""
+        _check(self.decl, self.spec.step, dict(pieces) if self.decl.outputs else pieces[""])
+
+    @contextmanager
+    def placed(self) -> Iterator[None]:
+        """Errors that arise here are the step's, at the place of its declaration where they have none."""
+        try:
+            yield
+        except BuilderError as caught:
+            caught.place = caught.place or self.place
+            raise caught.about(self.spec.step) from None
 
 
-def _arrived(spec: AttemptSpec, work: RecipeSpec, callee: Callee, arrival: Arrival, given: InputSpec) -> Any:
-    """What arrives by one input; a ready-made recipe gets regions as the index of them, where it asks for that."""
-    annotation = callee.annotations.get(given.parameter)
-    if annotation != INDEX or not isinstance(callee.decl.function, ReadyCall):
-        return arrival.value(given, annotation)
-    region_id = callee.decl.function.region_id(dict(work.params))
-    try:
-        return index_of(Path(spec.store), given, region_id, lambda: arrival.value(given, "gpd.GeoDataFrame"))
-    except BuilderError as caught:
-        caught.place = caught.place or str(callee.decl.place)
-        raise caught.about(spec.step) from None
+def call_recipe(call: Call) -> dict[str, Manifest]:
+    """The manifest of each target that a step makes, run whole."""
+    pieces = call.run({given.parameter: call.arrived(given) for given in call.work.inputs})
+    check_moved(call.work, call.spec.step)
+    call.check(pieces)
+    return {target: call.results.write(pieces[output]) for output, target in call.work.outputs}
 
 
 def load_callee(spec: AttemptSpec, work: RecipeSpec) -> Callee:
@@ -137,8 +194,8 @@ def load_recipes(store: str, recipes: str, project: str, bundle: Digest) -> Bund
     return _bundles[place]
 
 
-def _guarded(spec: AttemptSpec, work: RecipeSpec, callee: Callee, values: Mapping[str, Any], own: Path) -> Any:
-    """What the recipe's function returns, while it may open only what it was given."""
+def _guarded(spec: AttemptSpec, work: RecipeSpec, callee: Callee, function: Callable[[], Any], own: Path) -> Any:
+    """What a function of the recipe returns, while it may open only what it was given."""
     decl = callee.decl
     files = {f.path for i in work.inputs for item in i.items for f in item.files or ()}
     workspace.enter(own)
@@ -149,7 +206,7 @@ def _guarded(spec: AttemptSpec, work: RecipeSpec, callee: Callee, values: Mappin
             ) as watch,
             placed(spec, work.bundle),
         ):
-            result = decl.function(**values)
+            result = function()
     except BuilderError as caught:
         caught.place = caught.place or str(decl.place)
         raise caught.about(spec.step) from None
@@ -190,7 +247,7 @@ def _recipe_error(spec: AttemptSpec, decl: RecipeDecl, caught: BaseException) ->
     )
 
 
-def _check_moved(work: RecipeSpec, step: str) -> None:
+def check_moved(work: RecipeSpec, step: str) -> None:
     """Refuse a result that was made while a file among its inputs moved."""
     for item in (item for i in work.inputs for item in i.items):
         for file in item.files or ():
@@ -219,7 +276,7 @@ def _check(decl: RecipeDecl, step: str, value: Any) -> None:
         if hasattr(decl.check, "validate"):
             decl.check.validate(value)
             return
-        if decl.check(value) is not False:
+        if not _is_false(decl.check(value)):
             return
     except Exception as caught:
         traceback.print_exc()
@@ -232,3 +289,9 @@ def _check(decl: RecipeDecl, step: str, value: Any) -> None:
         target=step,
         hint="the last good output stays; mend the recipe, the check or the data",
     )
+
+
+def _is_false(answer: Any) -> bool:
+    """Whether a check said no: with False, or with numpy's."""
+    is_numpy = type(answer).__module__ == "numpy" and getattr(answer, "shape", None) == ()
+    return (answer.item() if is_numpy else answer) is False

@@ -55,10 +55,15 @@ def _with_parts(work: RecipeSpec, change: Callable[[Part], Part]) -> RecipeSpec:
     def parts(old: tuple[Part, ...]) -> tuple[Part, ...]:
         return tuple(p if p.content is None else change(p) for p in old)
 
+    def layer(old: Layer) -> Layer:
+        return Layer(parts(old.upserts), parts(old.deletes))
+
     def manifest(old: Manifest | None) -> Manifest | None:
         if old is None or all(p.content is None for p in old.parts):
             return old
-        return replace(old, layers=tuple(Layer(parts(layer.upserts), parts(layer.deletes)) for layer in old.layers))
+        layers = tuple(layer(one) for one in old.layers)
+        delta = None if old.delta is None else layer(old.delta)
+        return replace(old, layers=layers, delta=delta, index=parts(old.index))
 
     def items(given: tuple[Item, ...]) -> tuple[Item, ...]:
         return tuple(replace(item, manifest=manifest(item.manifest)) for item in given)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from builder.compile.amounts import forecasts
+from builder.compile.expected import expected_ways
 from builder.compile.policy import Place, Policy, Start
 from builder.compile.predict import ENOUGH_SEEN, Experience, Pace
 from builder.compile.urgency import with_queues
@@ -27,6 +28,7 @@ from builder.execute.outlook import Outlook
 from builder.execute.readiness import Readiness
 from builder.execute.runner import Ended, Runner, RunnerLost
 from builder.execute.spec import AttemptRecord, AttemptSpec
+from builder.execute.ways import Ways
 from builder.execute.work import Workplace
 from builder.plan.plan import Plan
 from builder.store import disk
@@ -70,8 +72,9 @@ class Driver:
         self.committer = committer
         self.workplace = workplace
         self.outcomes = Outcomes(plan, recall, committer, run, workplace, publish, observer.event)
-        self.readiness = Readiness(plan, recall, self.outcomes)
-        self.assignments = Assignments(workplace, recall, self.outcomes, run)
+        ways = Ways(plan, workplace.store, recall, self.outcomes.versions)
+        self.readiness = Readiness(plan, recall, self.outcomes, ways)
+        self.assignments = Assignments(workplace, recall, self.outcomes, run, ways)
         self.lanes = lanes
         self.policy = Policy(lanes)
         self.crew = Crew(self.policy, make_runner, clock, wait_s)
@@ -356,4 +359,6 @@ class Driver:
 
 def _seconds(plan: Plan, recall: Recall) -> dict[str, float | None]:
     """Predicted seconds of each intake and step of a plan; None where nothing was ever measured."""
-    return {n: found.s if found else None for n, found in forecasts(plan, recall.ledger, recall.currents).items()}
+    ways = expected_ways(plan, recall, recall.ledger)
+    found = forecasts(plan, recall.ledger, recall.currents, ways)
+    return {name: forecast.s if forecast else None for name, forecast in found.items()}

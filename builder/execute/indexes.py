@@ -5,20 +5,25 @@ Decides which are worth keeping. A file that is gone or cannot be used is no err
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from builder.errors import BuilderError
 from builder.execute.spec import InputSpec
-from builder.names import value_text
+from builder.names import path_segment, value_text
 from builder.store import disk
 from builder.store.indexes import index_path
 from builder.store.manifest import read_digest
 
 KEPT_FROM_VERTICES = 100_000
 """Fewer take less than a tenth of a second to index."""
+
+_LIKE = ".like"
+_MOST_NOTED = 4096
+"""More regions than this that differ from a kept index make a new one worth its time."""
 
 
 def index_of(store: Path, regions: InputSpec, region_id: str, arrive: Callable[[], Any]) -> Any:
@@ -34,7 +39,7 @@ def index_of(store: Path, regions: InputSpec, region_id: str, arrive: Callable[[
     from builder.transforms import RegionIndex
 
     try:
-        path = index_path(store, _read(regions))
+        path = index_path(store, read_of(regions))
     except KeyError:
         arrive()  # it says which column there is not
         raise
@@ -53,7 +58,40 @@ def index_of(store: Path, regions: InputSpec, region_id: str, arrive: Callable[[
     return index
 
 
-def _read(regions: InputSpec) -> list[str]:
+def nearly_index_of(store: Path, read: list[str]) -> tuple[Any, set[Any]] | None:
+    """A kept index that is right for some regions but those with certain ids, and these ids; None where there is none.
+
+    `read` are the digests of what is read of the regions' tables. An index built on purpose has no such ids.
+    """
+    from builder.transforms import RegionIndex
+
+    path = index_path(store, read)
+    with suppress(BuilderError, OSError, ValueError, KeyError, TypeError):
+        if path.exists():
+            return RegionIndex.open(path), set()
+        note = json.loads(path.with_suffix(_LIKE).read_bytes())
+        return RegionIndex.open(path.with_name(path_segment(note["index"]))), set(note["ids"])
+    return None
+
+
+def note_nearly(store: Path, before: list[str], now: list[str], ids: Collection[Any]) -> None:
+    """Note that the regions read now are those read before but for these ids, unless they are too many to be of use."""
+    path, own = index_path(store, before), index_path(store, now)
+    known: set[Any] = set()
+    if not path.exists():
+        try:
+            like = json.loads(path.with_suffix(_LIKE).read_bytes())
+            path, known = path.with_name(path_segment(like["index"])), set(like["ids"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+    changed = known | set(ids)
+    if len(changed) <= _MOST_NOTED and all(type(i) in (int, str) for i in changed) and path.exists():
+        with suppress(BuilderError, OSError):
+            note = {"index": path.name, "ids": sorted(changed, key=repr)}
+            disk.write_whole(own.with_suffix(_LIKE), json.dumps(note).encode(), is_durable=False)
+
+
+def read_of(regions: InputSpec) -> list[str]:
     """The digests of what is read of each table of regions, with its parameters where there are several."""
     found: list[str] = []
     for item in regions.items:

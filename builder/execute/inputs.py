@@ -94,7 +94,7 @@ class Arrival:
         if wanted == "dask":
             return self._dask(manifest, tuple(names), spec.where)
         table = read_table(self.store, manifest, columns=spec.columns, where=spec.where)
-        return self._frame(table, manifest.schema.select(names), wanted, item.name)
+        return self.frame(table, manifest.schema.select(names), wanted, item.name)
 
     def _check_columns(self, spec: InputSpec, schema: Schema, name: str, parameters: Sequence[str] = ()) -> None:
         """Refuse columns to be read that the input does not have; of a gather's members, parameters are columns too."""
@@ -141,9 +141,9 @@ class Arrival:
                 spec = self._named(spec, item.manifest.schema, item.name)
                 self._check_columns(spec, item.manifest.schema, item.name, [k for k, _ in item.params])
         table, schema = gather(self.store, members, columns=spec.columns, where=spec.where)
-        return self._frame(table, schema, wanted, spec.parameter)
+        return self.frame(table, schema, wanted, spec.parameter)
 
-    def _frame(self, table: Any, schema: Schema, wanted: str, name: str) -> Any:
+    def frame(self, table: Any, schema: Schema, wanted: str, name: str) -> Any:
         """An Arrow table as the wanted kind of frame."""
         if wanted == "arrow":
             return table

@@ -21,9 +21,9 @@ from builder.plan.plan import Plan, Version, source_fields
 from builder.plan.verdict import Reason
 from builder.sense.pins import write_pin
 from builder.situation import Situation
-from builder.store import disk
 from builder.store.commits import Attempt, Commit, Committer, Restore
 from builder.store.manifest import Manifest
+from builder.store.parts import drop_parts
 from builder.store.recall import Recall
 
 
@@ -191,7 +191,7 @@ class Outcomes:
 
         def then(numbers: Mapping[str, int]) -> None:
             self._take(record, commit, numbers)
-            outcome = "unchanged" if is_same[node.name] else "read"
+            outcome = "unchanged" if is_same[node.name] else "read" if output.via == "full" else "updated"
             difference = (0, 0, 0) if is_same[node.name] else output.difference
             costs = (record.wall_s, record.cpu_s)
             self._report_source(SourceReport(node.name, outcome, output.manifest.rows, difference, *costs))
@@ -202,6 +202,7 @@ class Outcomes:
         """A step that ran, to be committed."""
         node, record = one.node, one.record
         self._warn_if_not_deterministic(node, record.outputs)
+        self._distrust(node, record.outputs)
         commit, is_same = self._commit(one)
 
         def then(numbers: Mapping[str, int]) -> None:
@@ -219,14 +220,15 @@ class Outcomes:
         assert node.verdict is not None
         return TargetReport(
             output.name,
-            "unchanged" if is_same else "built",
-            "full",
+            "unchanged" if is_same else "built" if output.via == "full" else "updated",
+            output.via,
             record.wall_s,
             record.cpu_s,
             record.peak_rss_bytes,
             output.manifest.rows if is_table else None,
             (0, 0, 0) if is_same and is_table else output.difference,
             node.verdict.reasons or self.plan.verdicts[node.name].reasons,
+            tested=output.tested,
         )
 
     def _warn_if_not_deterministic(self, node: Node, outputs: tuple[Output, ...]) -> None:
@@ -239,6 +241,16 @@ class Outcomes:
             if output.name in known and known[output.name][1] != output.manifest.digest:
                 text = f"'{output.name}' came out differently from the same inputs: the new output is taken"
                 self.warnings.append(("not-deterministic", text))
+
+    def _distrust(self, node: Node, outputs: tuple[Output, ...]) -> None:
+        """Where a full run refuted an update: say so, and let no update of this recipe count any more."""
+        assert node.step is not None
+        rule = next((o.refuted for o in outputs if o.refuted), "")
+        if rule:
+            recipe = self.graph.recipes[node.step.recipe]
+            self.committer.distrusted(recipe.name, recipe.fingerprint)
+            text = f"'{node.name}' came out otherwise by its {rule} than from nothing: it runs whole from now on"
+            self.warnings.append(("not-a-row-recipe" if rule in ("rows", "groups") else "not-deterministic", text))
 
     def _commit(self, one: Finished) -> tuple[Commit, dict[str, bool]]:
         """What to commit of an attempt, and whether each output equals its last version, by name.
@@ -266,28 +278,30 @@ class Outcomes:
             node.key,
             node.fields,
             outputs,
-            "full",
+            record.outputs[0].via,
             record.wall_s,
             record.cpu_s,
             record.peak_rss_bytes,
             None if recipe is None else (recipe.fingerprint, recipe.items),
             differences,
             self.attempt(node, one.spec, record, "done"),
+            {} if recipe is None or (recipe.grain.kind == "whole" and not recipe.update) else self._read(node),
         )
         return commit, is_same
+
+    def _read(self, node: Node) -> dict[str, int]:
+        """The manifest of each table that a step read, by number."""
+        assert node.step is not None
+        found = ((name, self.versions[name].manifest) for name in node.step.reads)
+        return {name: number for name, number in found if number is not None}
 
     def _take(self, record: AttemptRecord, commit: Commit, numbers: Mapping[str, int]) -> None:
         """Let others read what was committed; parts that are not needed, since the last version's are, go."""
         for output in record.outputs:
-            if isinstance(commit.outputs[output.name], int):
-                self.drop(output.manifest)
+            number = commit.outputs[output.name]
+            if isinstance(number, int):
+                drop_parts(self.workplace.store, output.manifest, self.recall.manifest(number))
             self.versions[output.name] = Version(output.manifest.digest, numbers[output.name])
-
-    def drop(self, manifest: Manifest) -> None:
-        """Remove parts that nothing names."""
-        for part in manifest.files:
-            disk.remove(self.workplace.store / part.path)
-            disk.remove(self.workplace.store / (part.path + ".rows"))
 
     def attempt(self, node: Node, spec: AttemptSpec, record: AttemptRecord, outcome: str) -> Attempt:
         """An attempt as the ledger remembers it."""
@@ -304,6 +318,8 @@ class Outcomes:
             *volume_in(spec.work),
             sum(output.manifest.bytes for output in record.outputs),
             sum(output.manifest.rows for output in record.outputs),
+            record.outputs[0].via if record.outputs else "full",
+            max((o.tested or 0 for o in record.outputs), default=0),
         )
 
     # -- failures --------------------------------------------------------------------------------------------------

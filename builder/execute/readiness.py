@@ -9,6 +9,7 @@ from functools import partial
 
 from builder.execute.nodes import Kind, Node, schema_node
 from builder.execute.outcomes import Outcomes
+from builder.execute.ways import Ways
 from builder.nouns import replace
 from builder.plan.keys import key_of, step_fields
 from builder.plan.plan import Plan, digest_of_read, source_fields
@@ -19,8 +20,9 @@ from builder.store.recall import Recall
 class Readiness:
     """Settles what can be settled without a run, and tells the outcome."""
 
-    def __init__(self, plan: Plan, recall: Recall, outcomes: Outcomes) -> None:
+    def __init__(self, plan: Plan, recall: Recall, outcomes: Outcomes, ways: Ways) -> None:
         self.plan = plan
+        self.ways = ways
         self.graph = plan.situation.graph
         self.recall = recall
         self.outcomes = outcomes
@@ -81,4 +83,7 @@ class Readiness:
             reasons = verdict.reasons or self.plan.verdicts[node.name].reasons
             self.outcomes.restore_step(node, verdict.outputs, reasons)
             return True
-        return False
+        refusal = self.ways.refusal(node, step)
+        if refusal is not None:
+            self.outcomes.fail(node, refusal)
+        return refusal is not None

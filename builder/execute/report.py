@@ -25,6 +25,7 @@ class TargetReport:
     difference: tuple[int, int, int] | None = None
     reasons: tuple[Reason, ...] = ()
     error: BuilderError | None = None
+    tested: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The fields of the report's JSON."""
@@ -37,6 +38,7 @@ class TargetReport:
             "peak_rss_bytes": self.peak_rss_bytes,
             "rows": self.rows,
             **_changed(self.difference),
+            **({} if self.tested is None else {"rows_tested": self.tested}),
             "reasons": [r.to_json() for r in self.reasons],
             "error": self.error and self.error.to_json(),
         }

@@ -6,6 +6,7 @@ Decides the wire format. A worker gets paths and manifests, never data; it sends
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from builder.digests import Digest
@@ -21,8 +22,9 @@ class IntakeSpec:
     """Take one version of a table source in: parse, check, digest, write in parts.
 
     ``columns`` are the declared dtypes; ``pinned`` is the schema that an earlier version fixed (None: infer the
-    undeclared columns from all of this version). ``pin_shown`` names the pin's file for messages. With ``is_inference``
-    only the schema is found, over the files of all members of a family; nothing is written.
+    undeclared columns from all of this version). ``pin_shown`` names the pin's file for messages. ``base`` is the last
+    version, from which this one may be made. With ``is_inference`` only the schema is found, over the files of all
+    members of a family; nothing is written.
     """
 
     source: str
@@ -39,11 +41,13 @@ class IntakeSpec:
     null: tuple[str, ...] | None = None
     file_column: str | None = None
     is_inference: bool = False
+    base: Manifest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
         value = {name: getattr(self, name) for name in self.__slots__}
         value["files"] = [f.to_json() for f in self.files]
+        value["base"] = self.base and self.base.to_json()
         value["pinned"] = self.pinned and self.pinned.to_json()
         return value
 
@@ -56,6 +60,7 @@ class IntakeSpec:
         value["columns"] = tuple((c, d) for c, d in value["columns"])
         value["key"] = tuple(value["key"])
         value["null"] = None if value["null"] is None else tuple(value["null"])
+        value["base"] = value["base"] and Manifest.from_json(value["base"])
         return IntakeSpec(**value)
 
 
@@ -94,7 +99,8 @@ class InputSpec:
     """What arrives for one parameter of a recipe's function.
 
     ``shape``: ``one`` (a single dataset), ``gather`` (members of a family, one table or a lazy mapping) or ``list``
-    (a mapping from full name to value).
+    (a mapping from full name to value). ``on`` is the column of the main input whose values name its
+    rows, for a lookup.
     """
 
     parameter: str
@@ -102,6 +108,7 @@ class InputSpec:
     items: tuple[Item, ...]
     columns: tuple[str, ...] | None = None
     where: tuple[tuple[str, Any], ...] = ()
+    on: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
@@ -111,6 +118,7 @@ class InputSpec:
             "items": [i.to_json() for i in self.items],
             "columns": self.columns,
             "where": [[k, v if v is None else value_json(v)] for k, v in self.where],
+            "on": self.on,
         }
 
     @staticmethod
@@ -122,6 +130,7 @@ class InputSpec:
             tuple(Item.from_json(i) for i in value["items"]),
             None if value["columns"] is None else tuple(value["columns"]),
             tuple((k, v if v is None else value_from_json(v)) for k, v in value["where"]),
+            value["on"],
         )
 
 
@@ -162,12 +171,40 @@ class RecipeSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateSpec:
+    """How a step is brought up to date from what changed: the rule, and the versions that it was built from before.
+
+    ``of`` is the parameter whose rows the rule goes by, ``by`` the columns of its groups. ``before`` has an earlier
+    manifest for each input that changed, by the dataset's name. With ``is_audited`` a full run follows, to compare.
+    """
+
+    rule: str
+    of: str
+    by: tuple[str, ...]
+    before: Mapping[str, Manifest]
+    is_audited: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        before = {n: m.to_json() for n, m in self.before.items()}
+        value = {"rule": self.rule, "of": self.of, "by": list(self.by), "is_audited": self.is_audited}
+        return {**value, "before": before}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> UpdateSpec:
+        """The update that `to_json` wrote."""
+        before = {n: Manifest.from_json(m) for n, m in value["before"].items()}
+        return UpdateSpec(value["rule"], value["of"], tuple(value["by"]), before, value["is_audited"])
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptSpec:
     """One execution of a step: the work, and where the store, the project, the log and the scratch space are.
 
     ``previous`` maps a target (or the source) to the manifest of its last version, to count the changed rows.
     ``helpers`` are further workers whose slots it was given, for its Dask collections. With ``is_set_apart`` the bytes
-    of small inputs lie in its scratch folder (`execute.contents`).
+    of small inputs lie in its scratch folder (`execute.contents`). With an ``update`` the outputs are made from those
+    of ``previous`` and from what changed; what the rule cannot follow runs whole all the same.
     """
 
     id: str
@@ -181,6 +218,7 @@ class AttemptSpec:
     previous: dict[str, Manifest] = field(default_factory=dict)
     helpers: tuple[str, ...] = ()
     is_set_apart: bool = False
+    update: UpdateSpec | None = None
 
     @property
     def epoch(self) -> int:
@@ -196,6 +234,7 @@ class AttemptSpec:
         value["previous"] = {n: m.to_json() for n, m in self.previous.items()}
         value["helpers"] = self.helpers
         value["is_set_apart"] = self.is_set_apart
+        value["update"] = self.update and self.update.to_json()
         return json.dumps(value).encode()
 
     @staticmethod
@@ -207,28 +246,38 @@ class AttemptSpec:
         previous = {n: Manifest.from_json(m) for n, m in value.pop("previous").items()}
         spec = IntakeSpec.from_json(work) if kind == "intake" else RecipeSpec.from_json(work)
         helpers = tuple(value.pop("helpers"))
-        return AttemptSpec(**value, work=spec, previous=previous, helpers=helpers)
+        update = value.pop("update")
+        update = update and UpdateSpec.from_json(update)
+        return AttemptSpec(**value, work=spec, previous=previous, helpers=helpers, update=update)
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output of an attempt: the target (or source), its manifest, and what differs from its last version."""
+    """One output of an attempt: the target (or source), its manifest, and what differs from its last version.
+
+    ``via`` is the rule that made it, and ``tested`` counts the rows that it looked at. ``refuted`` names the rule by
+    which it came out otherwise than by the full run that followed to compare: this is the latter.
+    """
 
     name: str
     manifest: Manifest
     difference: tuple[int, int, int] | None = None
     """(added, removed, changed) rows against the last version; None where the output has no rows."""
+    via: str = "full"
+    tested: int | None = None
+    refuted: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
-        return {"name": self.name, "manifest": self.manifest.to_json(), "difference": self.difference}
+        value = {n: getattr(self, n) for n in ("name", "difference", "via", "tested", "refuted")}
+        return {**value, "manifest": self.manifest.to_json()}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Output:
         """The output that `to_json` wrote."""
-        return Output(
-            value["name"], Manifest.from_json(value["manifest"]), value["difference"] and tuple(value["difference"])
-        )
+        difference = value["difference"] and tuple(value["difference"])
+        manifest = Manifest.from_json(value["manifest"])
+        return Output(value["name"], manifest, difference, value["via"], value["tested"], value["refuted"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.digests import digest_of
 from builder.execute.contents import set_apart
-from builder.execute.spec import AttemptSpec, InputSpec, IntakeSpec, Item, RecipeSpec
+from builder.execute.spec import AttemptSpec, InputSpec, IntakeSpec, Item, RecipeSpec, UpdateSpec
 from builder.graph.graph import Step
 from builder.names import path_segment
 from builder.plan.plan import Version
@@ -70,7 +70,8 @@ def intake_attempt(
     place: Workplace, situation: Situation, name: str, identity: str, run: int, previous: Mapping[str, Manifest]
 ) -> AttemptSpec:
     """The attempt that takes a source in."""
-    return place.attempt(name, identity, run, intake_spec(situation, name, place.project), previous)
+    spec = replace(intake_spec(situation, name, place.project), base=previous.get(name))
+    return place.attempt(name, identity, run, spec, previous)
 
 
 def pin_attempt(place: Workplace, situation: Situation, base: str, identity: str, run: int) -> AttemptSpec:
@@ -90,8 +91,9 @@ def recipe_attempt(
     version: Callable[[str], Version],
     manifest: Callable[[int], Manifest],
     previous: Mapping[str, Manifest],
+    update: UpdateSpec | None,
 ) -> AttemptSpec:
-    """The attempt that runs a step of a recipe."""
+    """The attempt that runs a step of a recipe, or brings it up to date."""
     graph = situation.graph
     recipe = graph.recipes[step.recipe]
 
@@ -104,8 +106,8 @@ def recipe_attempt(
         return Item(name, params, manifest(number))
 
     inputs = tuple(
-        InputSpec(e.parameter, e.shape, tuple(item(n) for n in e.names), e.columns, e.where) for e in step.edges
+        InputSpec(e.parameter, e.shape, tuple(item(n) for n in e.names), e.columns, e.where, e.on) for e in step.edges
     )
     outputs = tuple(zip(recipe.outputs or ("",), step.targets, strict=True))
     work = RecipeSpec(step.recipe, situation.bundle, recipe.fingerprint, step.params, inputs, outputs)
-    return set_apart(place.attempt(step.name, identity, run, work, previous))
+    return set_apart(replace(place.attempt(step.name, identity, run, work, previous), update=update))

@@ -1,20 +1,25 @@
 """Taking a table source in: files to a manifest, in bounded memory.
 
-Decides which parser reads a source, and that a version is taken in whole or not at all. Never decides dtypes: the
-parsers do, by `columns`.
+Decides which parser reads a source, whether a version is made from the last one, and that it is taken in whole or not
+at all. Never decides dtypes: the parsers do, by `columns`.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
+import pyarrow as pa
+
 from builder.errors import BuilderError, error
 from builder.execute.spec import IntakeSpec
+from builder.formats.lines import OddText
 from builder.formats.opened import GuessFailed, Opened
 from builder.formats.watch import moved, watch
+from builder.nouns import replace
 from builder.store.manifest import Manifest
 from builder.store.parts import PartFolder
 from builder.tables.schema import Schema
@@ -32,13 +37,28 @@ _PARSERS: Final = {
 }
 
 
-def take_in(spec: IntakeSpec, folder: PartFolder, scratch: Path) -> tuple[Manifest, Schema]:
-    """The manifest of a version of a source, its parts safe on disk, and its whole schema, to be pinned.
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A version of a source: its manifest, its parts safe on disk, and its whole schema, to be pinned.
+
+    ``via``: it was read whole and written whole (``full``), read whole and what differs from the last version written
+    (``rows``), or read only in the lines that differ (``lines``). Of the latter two ``difference`` has how many rows
+    were (added, removed, changed).
+    """
+
+    manifest: Manifest
+    schema: Schema
+    via: str = "full"
+    difference: tuple[int, int, int] | None = None
+
+
+def take_in(spec: IntakeSpec, folder: PartFolder, scratch: Path) -> Taken:
+    """A version of a source, taken in.
 
     Parameters
     ----------
     spec
-        The files as they were sensed, and how to read them.
+        The files as they were sensed, how to read them, and the last version where there is one to go by.
     folder
         Where parts go.
     scratch
@@ -58,13 +78,16 @@ def take_in(spec: IntakeSpec, folder: PartFolder, scratch: Path) -> tuple[Manife
         )
     watched = watch(spec.files)
     gone = next((w for w in watched if w.token is None), None)
+
+    def check_still() -> None:
+        why = moved(watched, spec.source)
+        if why is not None:
+            raise why
+
     try:
         if gone is not None:
             raise cast("BuilderError", moved([gone], spec.source))
-        try:
-            return _take_in(spec, folder, scratch, lambda: moved(watched, spec.source), is_certain=False)
-        except GuessFailed:
-            return _take_in(spec, folder, scratch, lambda: moved(watched, spec.source), is_certain=True)
+        return _taken(spec, folder, scratch, check_still)
     except BuilderError as cause:
         if cause.code != "source-moved":
             why = moved(watched, spec.source)  # a file that moves under the parser looks damaged
@@ -76,7 +99,7 @@ def take_in(spec: IntakeSpec, folder: PartFolder, scratch: Path) -> tuple[Manife
 
 def load_parser(format: str) -> None:
     """Import what it takes to read this format and to write a table, so that no source pays for it as its own time."""
-    for module in (_PARSERS[format][0], "builder.tables.arrow", "builder.tables.write"):
+    for module in (_PARSERS[format][0], "builder.formats.updates", "builder.tables.arrow", "builder.tables.write"):
         importlib.import_module(module)
 
 
@@ -87,26 +110,65 @@ def open_source(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
     return parser(spec, scratch, is_certain=is_certain)
 
 
-def _take_in(
-    spec: IntakeSpec,
-    folder: PartFolder,
-    scratch: Path,
-    moved_since: Callable[[], BuilderError | None],
-    *,
-    is_certain: bool,
-) -> tuple[Manifest, Schema]:
+def _taken(spec: IntakeSpec, folder: PartFolder, scratch: Path, check_still: Callable[[], None]) -> Taken:
+    """The version, by the way that costs least of those that lead to it."""
+    if spec.base is not None and spec.base.schema is not None and spec.base.schema.key:
+        for via in ("lines", "rows"):
+            taken = _updated(spec, spec.base, via, folder, scratch, check_still)
+            if taken is not None:
+                return taken
+            folder.discard()
+    try:
+        return _written(spec, folder, scratch, check_still, is_certain=False)
+    except GuessFailed:
+        folder.discard()
+        return _written(spec, folder, scratch, check_still, is_certain=True)
+
+
+def _updated(
+    spec: IntakeSpec, base: Manifest, via: str, folder: PartFolder, scratch: Path, check_still: Callable[[], None]
+) -> Taken | None:
+    """The version as the last one and what differs; None: that way does not lead to it, for whatever reason.
+
+    What is wrong with a source is told by the way that reads and writes all of it, so that it is told in one way.
+    """
+    from builder.formats.updates import by_lines, by_rows
+
+    try:
+        if via == "lines":
+            made = by_lines(spec, base, folder, check_still)
+        else:
+            made = by_rows(spec, base, open_source(spec, scratch, is_certain=False), folder, check_still)
+    except BuilderError as cause:
+        if cause.code in ("source-moved", "store-full", "store-read-only"):
+            raise
+        return None
+    except (GuessFailed, OddText, OSError, pa.ArrowException, UnicodeError):
+        return None
+    if made is None:
+        return None
+    assert base.schema is not None
+    return Taken(made.manifest, base.schema, via, (made.added, made.removed, made.changed))
+
+
+def _written(
+    spec: IntakeSpec, folder: PartFolder, scratch: Path, check_still: Callable[[], None], *, is_certain: bool
+) -> Taken:
+    """The version read and written whole."""
+    from builder.formats.lineindex import IndexOnTheWay
     from builder.tables.arrow import conform
     from builder.tables.write import TableWriter
 
     opened = open_source(spec, scratch, is_certain=is_certain)
     writer = TableWriter(folder, opened.schema, scratch=scratch, describe_row=opened.describe_row)
+    index = IndexOnTheWay(spec, opened, folder)
     try:
         for table in opened.tables:
-            writer.append(conform(table, opened.schema, place=spec.source))
-        why = moved_since()
-        if why is not None:
-            raise why
-        return writer.finish(), opened.schema
+            rows = conform(table, opened.schema, place=spec.source)
+            index.add(rows)
+            writer.append(rows)
+        check_still()
+        return Taken(replace(writer.finish(), index=index.finish()), opened.schema)
     except BaseException:
         writer.abort()
         raise

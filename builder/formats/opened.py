@@ -18,6 +18,8 @@ from builder.tables.schema import Schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from builder.formats.lines import SourceHashes
+
 
 class GuessFailed(Exception):
     """The dtypes seen at the head of a source do not hold for all of it: open it again and look at the whole first."""
@@ -28,12 +30,15 @@ class Opened:
     """One version of a source, ready to be read once.
 
     ``tables`` have the columns of ``schema`` in its order and Arrow's types for them; ``describe_row`` names the place
-    of a row, counted from 0 over all files, for messages.
+    of a row, counted from 0 over all files, for messages. Of text, ``hashes`` gathers the hashes of the records while
+    the tables are read (None: they are of no use), and ``headers`` has the column names of each file.
     """
 
     schema: Schema
     tables: Iterator[pa.Table]
     describe_row: Callable[[int], str]
+    hashes: SourceHashes | None = None
+    headers: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(slots=True)

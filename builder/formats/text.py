@@ -6,6 +6,8 @@ null (or what `null=` lists), a quoted one is text.
 
 The dtypes of columns that nobody fixed are guessed from the head of the source; the guess is kept only if every cell of
 every file fits it, which makes it the dtype that the whole would have given: looking at more never narrows a dtype.
+
+The records of a keyed source are hashed on the way, so that its next version can be taken in by lines (`byline`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
@@ -23,6 +26,8 @@ from builder.formats import locate, streams
 from builder.formats.assemble import assemble
 from builder.formats.columns import Wanted, check_header, check_same, full_schema, wanted_columns
 from builder.formats.convert import Misfit, Survey, typed
+from builder.formats.linefiles import can_be_indexed
+from builder.formats.lines import SourceHashes, Splitter, TextFile
 from builder.formats.opened import GuessFailed, Opened, RowPlaces
 from builder.sources import SourceFile
 from builder.tables.crs import canonical_crs
@@ -39,6 +44,11 @@ class Dialect:
     delimiter: str
     encoding: str
     null: tuple[str, ...]
+
+    @property
+    def is_bytewise(self) -> bool:
+        """Whether line ends are the bytes that they are in ASCII."""
+        return "\r\n".encode(self.encoding) == b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +79,33 @@ def open_csv(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
     for head in heads[1:]:
         wanted_columns(spec, head.names, head.file.shown)
         check_same(spec, first.names, first.file.shown, head.names, head.file.shown)
-    dtypes = _dtypes(spec, heads, wanted, dialect, is_certain)
-    columns = [
-        Column(w.name, dtype, canonical_crs(spec.crs) if dtype == "geometry" else None)
-        for w, dtype in zip(wanted, dtypes, strict=True)
-    ]
+    columns = typed_columns(spec, wanted, _dtypes(spec, heads, wanted, dialect, is_certain))
     schema = full_schema(spec, columns)
+    hashes = SourceHashes() if can_be_indexed(spec) else None
     lines = {file.path: locate.Lines(file, dialect.encoding, dialect.delimiter) for file in spec.files}
     places = RowPlaces(lambda file, row: f"{file.shown}:{lines[file.path].line(row)}")
 
     def tables() -> Iterator[pa.Table]:
         for head in heads:
             places.begin(head.file)
-            for batch in read_batches(spec, head, dialect):
-                yield _convert(spec, head.file, batch, wanted, columns, is_certain, places.place_of)
+            if hashes is not None:
+                hashes.begin()
+            for batch in read_batches(spec, head, dialect, hashes):
+                yield converted(spec, head.file, batch, wanted, columns, is_certain, places.place_of)
                 places.add(batch.num_rows)
             lines[head.file.path].total_rows = places.rows_of_file
+            if hashes is not None:
+                hashes.end(places.rows_of_file)
 
-    return Opened(schema, tables(), places.describe)
+    return Opened(schema, tables(), places.describe, hashes, tuple(head.names for head in heads))
+
+
+def typed_columns(spec: IntakeSpec, wanted: Sequence[Wanted], dtypes: Sequence[str]) -> list[Column]:
+    """The columns of a text source, with the declared CRS where they are geometries."""
+    return [
+        Column(w.name, dtype, canonical_crs(spec.crs) if dtype == "geometry" else None)
+        for w, dtype in zip(wanted, dtypes, strict=True)
+    ]
 
 
 def dialect_of(spec: IntakeSpec) -> Dialect:
@@ -130,8 +149,16 @@ def read_head(spec: IntakeSpec, file: SourceFile, dialect: Dialect) -> Head:
     return Head(file, tuple(header.fields), header.line, has_rows)
 
 
-def read_batches(spec: IntakeSpec, head: Head, dialect: Dialect) -> Iterator[pa.RecordBatch]:
-    """The rows of a file as text columns, in the file's order.
+def splitter_of(head: Head, dialect: Dialect) -> Splitter:
+    """What splits a file's text as `arrow_batches` reads it."""
+    has_one_field = len(head.names) == 1
+    return Splitter(head.line if has_one_field else 1, dialect.delimiter, keeps_empty=has_one_field)
+
+
+def read_batches(
+    spec: IntakeSpec, head: Head, dialect: Dialect, hashes: SourceHashes | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a file as text columns, in the file's order; `hashes` gets those of its records.
 
     Raises
     ------
@@ -146,7 +173,7 @@ def read_batches(spec: IntakeSpec, head: Head, dialect: Dialect) -> Iterator[pa.
     while True:
         try:
             skip = done
-            for batch in _arrow_batches(head, dialect, block_bytes):
+            for batch in _file_batches(head, dialect, block_bytes, hashes):
                 fresh = batch.slice(min(skip, batch.num_rows))
                 skip -= batch.num_rows - fresh.num_rows
                 if fresh.num_rows:
@@ -172,23 +199,40 @@ def _is_quote_open(spec: IntakeSpec, file: SourceFile, dialect: Dialect) -> bool
         return locate.is_quote_open(file, dialect.encoding, dialect.delimiter)
 
 
-def _arrow_batches(head: Head, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBatch]:
+def _file_batches(
+    head: Head, dialect: Dialect, block_bytes: int, hashes: SourceHashes | None
+) -> Iterator[pa.RecordBatch]:
     with streams.open_bytes(head.file) as stream:
-        yield from csv.open_csv(
-            stream,
-            read_options=csv.ReadOptions(
-                use_threads=False, block_size=block_bytes, encoding=dialect.encoding, skip_rows=head.line - 1
-            ),
-            parse_options=csv.ParseOptions(
-                delimiter=dialect.delimiter, newlines_in_values=True, ignore_empty_lines=len(head.names) > 1
-            ),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(head.names, pa.string()),
-                null_values=dialect.null,
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
+        if not dialect.is_bytewise:
+            yield from arrow_batches(stream, head, dialect, block_bytes)
+            return
+        gather = None if hashes is None else hashes.gather(splitter_of(head, dialect))
+        yield from arrow_batches(TextFile(stream, gather), head, dialect, block_bytes)
+
+
+def arrow_batches(stream: Any, head: Head, dialect: Dialect, block_bytes: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a text as text columns; `head` says on which line its header stands.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        What Arrow cannot read, a record longer than a block among it.
+    """
+    yield from csv.open_csv(
+        stream,
+        read_options=csv.ReadOptions(
+            use_threads=False, block_size=block_bytes, encoding=dialect.encoding, skip_rows=head.line - 1
+        ),
+        parse_options=csv.ParseOptions(
+            delimiter=dialect.delimiter, newlines_in_values=True, ignore_empty_lines=len(head.names) > 1
+        ),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(head.names, pa.string()),
+            null_values=dialect.null,
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
 
 
 def _dtypes(
@@ -210,7 +254,7 @@ def _dtypes(
     return [surveys[w.name].dtype() if w.dtype is None else w.dtype for w in wanted]
 
 
-def _convert(
+def converted(
     spec: IntakeSpec,
     file: SourceFile,
     batch: pa.RecordBatch,
@@ -219,6 +263,16 @@ def _convert(
     is_certain: bool,
     place: Callable[[int], str],
 ) -> pa.Table:
+    """Text columns of a file as columns of their dtypes; `place` names a row of the batch.
+
+    Raises
+    ------
+    BuilderError
+        ``schema-drift``, ``bad-value`` or ``bad-geometry`` about the first row that does not fit.
+    GuessFailed
+        It does not fit a dtype that was guessed, unless `is_certain`.
+    """
+
     def convert(want: Wanted, column: Column) -> pa.Array:
         try:
             return typed(batch.column(want.name), column.dtype, lenient=want.is_lenient)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from builder.errors import error
-from builder.graph.declare import RecipeDecl
+from builder.graph.declare import Grain, RecipeDecl
 from builder.graph.graph import Edge
 
 
@@ -38,6 +38,11 @@ def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
                 place=str(decl.place),
                 hint="b.lookup is for one table in a recipe with grain=b.rows(…); give the reference itself",
             )
+
+
+def edge_of(grain: Grain, edges: Iterable[Edge]) -> Edge | None:
+    """The input whose rows a grain goes by; None where it names none."""
+    return next((edge for edge in edges if grain.of is not None and _is_of(edge, grain.of)), None)
 
 
 def _is_of(edge: Edge, name: str) -> bool:

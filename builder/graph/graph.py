@@ -12,6 +12,7 @@ from typing import Any
 
 from builder.digests import Digest
 from builder.errors import error
+from builder.graph.declare import WHOLE, Grain
 from builder.lazy import Lazy
 from builder.names import Params, value_from_json, value_json
 from builder.nouns import dataclass, field
@@ -62,6 +63,10 @@ class RecipeNode:
     outputs: tuple[str, ...] = ()
     publish: bool | None = None
     pure: bool = True
+    grain: Grain = WHOLE
+    policy: str = "auto"
+    update: str = ""
+    """The fingerprint of its own update; empty where it has none."""
 
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""
@@ -76,12 +81,16 @@ class RecipeNode:
             list(self.outputs),
             self.publish,
             self.pure,
+            [self.grain.kind, self.grain.of, list(self.grain.by)],
+            self.policy,
+            self.update,
         ]
 
     @staticmethod
     def from_json(value: list[Any]) -> RecipeNode:
         """The recipe that `to_json` wrote."""
-        name, place, fingerprint, items, declared, environment, version, outputs, publish, pure = value
+        name, place, fingerprint, items, declared, environment, version, outputs, publish, pure, *rest = value
+        (kind, of, by), policy, update = rest
         return RecipeNode(
             name,
             place,
@@ -93,6 +102,9 @@ class RecipeNode:
             tuple(outputs),
             publish,
             pure,
+            Grain(kind, of, tuple(by)),
+            policy,
+            update,
         )
 
 

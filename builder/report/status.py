@@ -69,10 +69,11 @@ def _predicted(
     if not plan.steps and not plan.intakes:
         return {}, 0.0
     from builder.compile.amounts import forecasts  # most looks find nothing to do
+    from builder.compile.expected import expected_ways
     from builder.compile.predict import Pace
     from builder.compile.schedule import make_schedule
 
-    found = forecasts(plan, recall.ledger, recall.currents)
+    found = forecasts(plan, recall.ledger, recall.currents, expected_ways(plan, recall, recall.ledger))
     schedule = make_schedule(plan, found, config.lanes, workers, pace=Pace(*recall.ledger.pace()))
     return {s.name: s.predicted_s for s in schedule.slots}, schedule.predicted_s
 

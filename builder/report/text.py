@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 MOST_INPUTS = 8
+MOST_UPDATED = 12
 NOT_FRESH = (State.STALE, State.MISSING, State.PENDING, State.FAILED, State.BLOCKED)
 
 
@@ -192,6 +193,8 @@ def run_text(run: Run) -> str:
         names = [t.name for t in run.targets if t.outcome == outcome]
         if names:
             lines += wrapped(f"  {outcome:<9} ", ", ".join(folded(names, families)))
+        if outcome == "updated":
+            lines += _updated_text(run)
     if run.retired:
         lines += wrapped("  left out/ ", ", ".join(folded(list(run.retired), {})) + " (no longer part of the project)")
     lines += [f"  warning[{code}]: {text}" for code, text in run.warnings]
@@ -203,6 +206,17 @@ def run_text(run: Run) -> str:
     if blocked:
         lines += wrapped("  blocked   ", ", ".join(folded(blocked, families)))
     return "\n".join([*lines, closing_text(run)])
+
+
+def _updated_text(run: Run) -> list[str]:
+    """What updates changed and looked at, target by target, but for members of families."""
+    found = [t for t in run.targets if t.outcome == "updated" and "[" not in t.name and t.rows is not None]
+    lines = []
+    for target in found[:MOST_UPDATED]:
+        tested = "" if target.tested is None else f", {count_text(target.tested, 'row')} looked at"
+        lines.append(f"    {target.name}{_rows_text(target.rows, target.difference)}{tested}")
+    left = len(found) - MOST_UPDATED
+    return [*lines, f"    … {left} more"] if left > 0 else lines
 
 
 def unique_errors(run: Run) -> list[BuilderError]:

@@ -5,6 +5,7 @@ Decides what stands together: a recipe's steps with the same reason, or all with
 
 from __future__ import annotations
 
+from builder.compile.predict import Choice
 from builder.nouns import dataclass, field
 from builder.plan.verdict import State
 from builder.report.text import about, families_of, reason_text, wrapped
@@ -48,7 +49,7 @@ def rows(report: PlanReport, *, by_recipe: bool) -> list[Row]:
     for slot in report.schedule.slots:
         is_step = slot.kind == "target"
         word = slot.action if is_step or slot.action == "restore" else "read"
-        why = _why(report, slot.name) if is_step else ""
+        why = (_why(report, slot.name) + _ways(slot.choice)) if is_step else ""
         recipe = (graph.steps[slot.name].recipe if is_step else slot.name.partition("[")[0]) if by_recipe else ""
         row = found.setdefault((word, why, recipe), Row(word, why))
         row.names.append(slot.name)
@@ -71,6 +72,14 @@ def _why(report: PlanReport, step: str) -> str:
     if verdict.state is State.PENDING:
         return "if its inputs change"
     return reason_text(verdict.reasons[0]) if verdict.reasons else ""
+
+
+def _ways(choice: Choice | None) -> str:
+    """What an update and a full run should take, where a step may go either way."""
+    if choice is None or choice.update_s is None or choice.full_s is None:
+        return ""
+    rows = count_text(choice.rows, "row")
+    return f"; {rows} to look at, {_at(choice.update_s)} as an update, {_at(choice.full_s)} whole"
 
 
 def _row_lines(row: Row, families: dict[str, int]) -> list[str]:
@@ -126,7 +135,7 @@ def _bound_lines(report: PlanReport) -> list[str]:
 def _closing(report: PlanReport) -> str:
     """The last line: how many steps, how long, what binds."""
     schedule = report.schedule
-    runs = sum(s.action == "run" and s.kind == "target" for s in schedule.slots)
+    runs = sum(s.action in ("run", "update") and s.kind == "target" for s in schedule.slots)
     restores = sum(s.action == "restore" and s.kind == "target" for s in schedule.slots)
     reads = sum(s.kind == "intake" for s in schedule.slots)
     said = f"{count_text(runs, 'step')} to run, {restores} to restore, {count_text(reads, 'source')} to take in"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from builder.compile.predict import Choice
 from builder.errors import BuilderError
 from builder.names import value_json
 from builder.nouns import dataclass
@@ -149,6 +150,7 @@ class PlanReport:
                         "name": name,
                         "step": slot.name,
                         "action": slot.action,
+                        **_choice(slot.choice),
                         "reasons": reasons,
                         "predicted_s": slot.predicted_s,
                         "likely_s": slot.likely_s,
@@ -237,6 +239,14 @@ class Explanation:
         from builder.report.html import preformatted
 
         return preformatted(str(self))
+
+
+def _choice(choice: Choice | None) -> dict[str, Any]:
+    """The predicted seconds of an update and of a full run, where a step may go either way."""
+    if choice is None:
+        return {}
+    rounded = {"update_s": choice.update_s, "full_s": choice.full_s}
+    return {n: None if s is None else round(s, 4) for n, s in rounded.items()} | {"rows_changed": choice.rows}
 
 
 def _bounds(bounds: Bounds | None) -> dict[str, Any]:

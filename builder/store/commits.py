@@ -22,7 +22,7 @@ from builder.store.ledger import FILE, Field, Ledger, ledger_error
 from builder.store.lock import check_held, taken_over
 from builder.store.manifest import Manifest
 
-_ADD_ATTEMPT = "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD_ATTEMPT = "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,8 @@ class Commit:
     fingerprint: tuple[str, Sequence[tuple[str, str]]] | None = None
     differences: Mapping[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
     attempt: Attempt | None = None
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    """The manifest of each table that was read, by number, where a later version may be made from this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Rows:
         self._next = (ledger.rows("SELECT max(id) FROM manifests")[0][0] or 0) + 1
         self._keys: list[tuple[Any, ...]] = []
         self._traces: list[tuple[Any, ...]] = []
+        self._inputs: list[tuple[Any, ...]] = []
         self._currents: list[tuple[Any, ...]] = []
         self._versions: list[tuple[Any, ...]] = []
         self._differences: list[tuple[Any, ...]] = []
@@ -103,6 +106,7 @@ class Rows:
         costs = (work.wall_s, work.cpu_s, work.peak_rss_bytes)
         self._keys.append((work.key, work.step, json.dumps(work.fields), work.via, self.run, self.at, *costs))
         self._traces += [(work.key, name, number) for name, number in numbers.items()]
+        self._inputs += [(work.key, name, number) for name, number in work.inputs.items()]
         self._differences += [(old, new, *counts) for (old, new), counts in work.differences.items()]
         if work.fingerprint is not None:
             self.prints[work.fingerprint[0]] = work.fingerprint[1]
@@ -117,6 +121,7 @@ class Rows:
             ("INSERT INTO manifests VALUES (?, ?, ?)", manifests),
             ("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._keys),
             ("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", self._traces),
+            ("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", self._inputs),
             ("INSERT OR IGNORE INTO fingerprints VALUES (?, ?)", prints),
             ("INSERT OR IGNORE INTO differences VALUES (?, ?, ?, ?, ?)", self._differences),
             ("INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._currents),
@@ -270,6 +275,15 @@ class Committer:
         with self.transaction() as db:
             attempt.insert(db, run)
 
+    def distrusted(self, recipe: str, fingerprint: str) -> None:
+        """Let no update by this code count any more: what was built through one is forgotten, and so what it led to."""
+        with self.transaction() as db:
+            steps = "SELECT step FROM attempts WHERE recipe = ?"
+            keys = f"SELECT key FROM keys WHERE via NOT IN ('full', 'store') AND step IN ({steps})"
+            for table in ("traces", "current"):
+                db.execute(f"DELETE FROM {table} WHERE key IN ({keys})", (recipe,))
+            db.execute("INSERT OR IGNORE INTO distrusted VALUES (?, ?)", (recipe, fingerprint))
+
     def cleared(self, steps: Iterable[str]) -> None:
         """Forget failures of steps that are fresh again without work."""
         with self.transaction() as db:
@@ -290,13 +304,14 @@ class Committer:
         """
         gone = (json.dumps(list(numbers)),)  # one statement for all: no table has an index by manifest
         with self.transaction() as db:
-            for table in ("traces", "current"):
+            for table in ("traces", "inputs", "current"):
                 db.execute(f"DELETE FROM {table} WHERE manifest IN (SELECT value FROM json_each(?))", gone)
             db.execute("UPDATE versions SET manifest = NULL WHERE manifest IN (SELECT value FROM json_each(?))", gone)
             db.execute("DELETE FROM manifests WHERE id IN (SELECT value FROM json_each(?))", gone)
             if with_keys:
                 left = "SELECT key FROM traces UNION SELECT key FROM current"
-                db.execute(f"DELETE FROM keys WHERE key NOT IN ({left})")
+                for table in ("keys", "inputs"):
+                    db.execute(f"DELETE FROM {table} WHERE key NOT IN ({left})")
 
     def published(self, rows: Sequence[tuple[str, str, str, str]]) -> None:
         """Note what stands in ``out/`` for targets: (name, digest, path, token) of each."""
@@ -326,6 +341,8 @@ class Attempt:
     rows_in: int = 0
     bytes_out: int = 0
     rows_out: int = 0
+    via: str = "full"
+    rows_tested: int = 0
 
     def insert(self, db: sqlite3.Connection, run: int) -> None:
         """Add this attempt to its run."""
@@ -335,4 +352,5 @@ class Attempt:
         """Its row in the ledger's table."""
         what = (run, self.step, self.number, self.outcome, self.log, self.finished_at)
         cost = (self.wall_s, self.cpu_s, self.peak_rss_bytes)
-        return (*what, *cost, self.recipe, self.bytes_in, self.rows_in, self.bytes_out, self.rows_out)
+        amounts = (self.bytes_in, self.rows_in, self.bytes_out, self.rows_out)
+        return (*what, *cost, self.recipe, *amounts, self.via, self.rows_tested)

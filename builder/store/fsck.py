@@ -7,48 +7,71 @@ anew.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from builder.store import disk
 from builder.store.commits import Committer
 from builder.store.ledger import FILE, Ledger
 from builder.store.manifest import Manifest, Part
-from builder.store.parts import is_whole
+from builder.store.parts import BESIDE, files_of, is_whole
+from builder.tables.schema import Schema
 
 
 def damaged_parts(ledger: Ledger, store: Path) -> list[tuple[str, str]]:
     """(problem, path relative to the store) of every part that is missing or not as it was written."""
     found: dict[str, str] = {}
     for _, manifest in ledger.manifests():
-        first_row = 0
-        for part in manifest.parts:
+        for part, check in _checks(store, manifest):
             if part.path not in found:
-                problem = _problem(store, manifest, part, first_row)
+                problem = check()
                 if problem:
                     found[part.path] = problem
-            first_row += part.rows
     return [(problem, path) for path, problem in found.items()]
 
 
-def _problem(store: Path, manifest: Manifest, part: Part, first_row: int) -> str:
-    """What is wrong with a part whose rows begin at `first_row` of its version; empty where nothing is."""
+def _checks(store: Path, manifest: Manifest) -> Iterator[tuple[Part, Callable[[], str]]]:
+    """Each part of a version with what says what is wrong with it; empty where nothing is."""
+    if manifest.schema is None:
+        yield from ((part, partial(_file_problem, store, part)) for part in manifest.parts)
+        return
+    for layer in (*manifest.layers, *((manifest.delta,) if manifest.delta else ())):
+        first_row = 0
+        for part in layer.upserts:
+            yield part, partial(_table_problem, store, part, manifest.schema, first_row)
+            first_row += part.rows
+        yield from ((part, partial(_table_problem, store, part, None)) for part in layer.deletes)
+    yield from ((part, partial(_table_problem, store, part, None)) for part in manifest.index)
+
+
+def _lying_problem(paths: Sequence[Path], part: Part) -> str:
+    """What is wrong with a part that lies in these files, before a look at what they hold."""
     if part.content is not None:
         return "" if is_whole(part) else "part has other bytes"
-    path = store / part.path
-    beside = store / (part.path + ".rows")
-    if not path.is_file() or (manifest.kind == "table" and not beside.is_file()):
+    if not all(path.is_file() for path in paths):
         return "part missing"
-    size = path.stat().st_size + (beside.stat().st_size if manifest.kind == "table" else 0)
-    if size != part.bytes:
-        return "part has another size"
-    if manifest.kind != "table":
-        from builder.sense.hashing import hash_file
+    return "" if sum(path.stat().st_size for path in paths) == part.bytes else "part has another size"
 
-        return "" if hash_file(str(path)) == part.digest else "part has other bytes"
-    from builder.tables.check import is_sound
 
-    assert manifest.schema is not None
-    return "" if is_sound(path, beside, manifest.schema, first_row) else "part has other rows"
+def _file_problem(store: Path, part: Part) -> str:
+    from builder.sense.hashing import hash_file
+
+    problem = _lying_problem([store / part.path], part)
+    if problem or part.content is not None:
+        return problem
+    return "" if hash_file(str(store / part.path)) == part.digest else "part has other bytes"
+
+
+def _table_problem(store: Path, part: Part, schema: Schema | None, first_row: int = 0) -> str:
+    """What is wrong with a part of rows; without a schema, with one whose columns alone are checked."""
+    from builder.tables.check import is_intact, is_sound
+
+    problem = _lying_problem(files_of(store, part), part)
+    if problem:
+        return problem
+    is_good = is_intact(store, part) if schema is None else is_sound(store, part, schema, first_row)
+    return "" if is_good else "part has other rows"
 
 
 def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
@@ -59,7 +82,7 @@ def forget(ledger: Ledger, committer: Committer, paths: list[str]) -> None:
     for path in paths:
         if path.startswith("parts/"):
             disk.remove(ledger.store / path)
-            disk.remove(ledger.store / (path + ".rows"))
+            disk.remove(ledger.store / (path + BESIDE))
 
 
 def set_ledger_aside(store: Path) -> None:

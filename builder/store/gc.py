@@ -16,6 +16,7 @@ from builder.store.commits import Committer
 from builder.store.indexes import FOLDER, possible_indexes
 from builder.store.ledger import Ledger
 from builder.store.lock import is_held
+from builder.store.parts import BESIDE
 
 ASIDE = "verify-"
 """What begins the name of a folder beside the store's own, in which a verification builds from nothing."""
@@ -40,7 +41,7 @@ def collect(ledger: Ledger, committer: Committer, store: Path, keep: int, *, is_
         else:
             gone.append(number)
             inside += [(p.path, p.bytes) for p in manifest.parts if p.content is not None]
-    needed = parts | {f"{p}.rows" for p in parts}
+    needed = parts | {p + BESIDE for p in parts}
     dead = [p for p in _files(store / "parts") if p.relative_to(store).as_posix() not in needed]
     dead += [*_abandoned(store), *_files(store / "views"), *_old_bundles(store), *_old_copies(ledger, store)]
     dead += [p for p in _files(store / FOLDER) if p not in indexes]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 2
+VERSION = 3
 """The format of a store that this builder writes.
 
 1: each part is a file. 2: a part may have its bytes in its manifest; attempts tell what they read and wrote; a run's
-totals stand before its report, which may be large. A store of an older format is read as it is, and brought to this one
-by the first builder that takes the lock.
+totals stand before its report, which may be large. 3: a version may share parts with an earlier one, and parts of
+tables are Arrow files; what a step read is remembered by version. A store of an older format is read as it is, and
+brought to this one by the first builder that takes the lock; parts stay as they were written.
 """
 
 SCHEMA = """
@@ -24,6 +25,10 @@ CREATE TABLE keys(key TEXT PRIMARY KEY, step TEXT NOT NULL, fields TEXT NOT NULL
     wall_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_rss_bytes INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE traces(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
     PRIMARY KEY(key, name)) WITHOUT ROWID;
+CREATE TABLE inputs(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
+    PRIMARY KEY(key, name)) WITHOUT ROWID;
+CREATE TABLE distrusted(recipe TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    PRIMARY KEY(recipe, fingerprint)) WITHOUT ROWID;
 CREATE TABLE current(name TEXT PRIMARY KEY, step TEXT NOT NULL, key TEXT NOT NULL, manifest INTEGER NOT NULL,
     digest TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE failures(step TEXT PRIMARY KEY, key TEXT, run INTEGER NOT NULL, error TEXT NOT NULL) WITHOUT ROWID;
@@ -39,7 +44,8 @@ CREATE TABLE runs(id INTEGER PRIMARY KEY, started_at REAL NOT NULL, finished_at 
 CREATE TABLE attempts(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, step TEXT NOT NULL, number INTEGER NOT NULL,
     outcome TEXT NOT NULL, log TEXT NOT NULL, finished_at REAL NOT NULL, wall_s REAL NOT NULL, cpu_s REAL NOT NULL,
     peak_rss_bytes INTEGER NOT NULL, recipe TEXT NOT NULL DEFAULT '', bytes_in INTEGER NOT NULL DEFAULT 0,
-    rows_in INTEGER NOT NULL DEFAULT 0, bytes_out INTEGER NOT NULL DEFAULT 0, rows_out INTEGER NOT NULL DEFAULT 0);
+    rows_in INTEGER NOT NULL DEFAULT 0, bytes_out INTEGER NOT NULL DEFAULT 0, rows_out INTEGER NOT NULL DEFAULT 0,
+    via TEXT NOT NULL DEFAULT 'full', rows_tested INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX attempts_by_step ON attempts(step, id);
 CREATE INDEX attempts_by_recipe ON attempts(recipe, id);
 """
@@ -59,7 +65,15 @@ INSERT INTO new_runs SELECT id, started_at, finished_at, outcome, is_complete, j
     coalesce(json_extract(report, '$.totals'), '{}'), report FROM runs;
 DROP TABLE runs;
 ALTER TABLE new_runs RENAME TO runs;
-"""
+""",
+    2: """
+CREATE TABLE inputs(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
+    PRIMARY KEY(key, name)) WITHOUT ROWID;
+CREATE TABLE distrusted(recipe TEXT NOT NULL, fingerprint TEXT NOT NULL,
+    PRIMARY KEY(recipe, fingerprint)) WITHOUT ROWID;
+ALTER TABLE attempts ADD COLUMN via TEXT NOT NULL DEFAULT 'full';
+ALTER TABLE attempts ADD COLUMN rows_tested INTEGER NOT NULL DEFAULT 0;
+""",
 }
 """From each older format, what makes it the next one."""
 

@@ -87,12 +87,17 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one finished attempt at a step, or at taking a source in, read and took; zeros where that was not noted."""
+    """What one finished attempt at a step, or at taking a source in, read and took; zeros where that was not noted.
+
+    ``rows_tested`` counts the rows that an update looked at; ``via`` says by which rule it was made.
+    """
 
     step: str
     wall_s: float
     bytes_in: int
     rows_in: int
+    via: str = "full"
+    rows_tested: int = 0
 
 
 def run_name(number: int) -> str:
@@ -245,6 +250,16 @@ class Ledger:
         query = "SELECT name, manifest, digest FROM traces JOIN manifests ON id = manifest WHERE key = ?"
         return {r[0]: (r[1], Digest(r[2])) for r in self.rows(query, key)}
 
+    def inputs(self, key: Digest) -> dict[str, int]:
+        """The manifest of each table that was read for a key, as far as the store still has it."""
+        query = "SELECT name, manifest FROM inputs JOIN manifests ON id = manifest WHERE key = ?"
+        return dict(self.rows(query, key))
+
+    def is_distrusted(self, recipe: str, fingerprint: str) -> bool:
+        """Whether an update by this code was refuted by a full run."""
+        query = "SELECT 1 FROM distrusted WHERE recipe = ? AND fingerprint = ?"
+        return bool(self.rows(query, recipe, fingerprint))
+
     def fields(self, key: Digest) -> list[Field]:
         """The fields that a key was made of, in order; empty for an unknown key."""
         return self.fields_from(self.field_texts([key]).get(key))
@@ -385,12 +400,19 @@ class Ledger:
         """The latest attempts of each step, or of each source, that came to an output, latest first."""
         return self._sampled("step", steps, most)
 
-    def _sampled(self, by: str, names: Iterable[str], most: int) -> dict[str, list[Sample]]:
-        amounts = "bytes_in, rows_in" if self._has_amounts else "0, 0"
+    def ways(self, steps: Iterable[str], most: int = 3) -> dict[str, tuple[list[Sample], list[Sample]]]:
+        """The latest attempts of each step that ran whole, and the latest that were updates, latest first."""
+        names = list(steps)
+        whole = self._sampled("step", names, most, "AND via = 'full'")
+        updates = self._sampled("step", names, most, "AND via != 'full'")
+        return {name: (whole[name], updates[name]) for name in names}
+
+    def _sampled(self, by: str, names: Iterable[str], most: int, only: str = "") -> dict[str, list[Sample]]:
+        amounts = "bytes_in, rows_in, via, rows_tested" if self._has_amounts else "0, 0"
         # One statement for all names, and of each no more rows than are wanted, however long its history is.
         query = f"""SELECT wanted.value, step, wall_s, {amounts} FROM json_each(?) AS wanted
             JOIN attempts ON attempts.id IN (
-                SELECT id FROM attempts WHERE {by} = wanted.value AND outcome = 'done' ORDER BY id DESC LIMIT ?
+                SELECT id FROM attempts WHERE {by} = wanted.value AND outcome = 'done' {only} ORDER BY id DESC LIMIT ?
             ) ORDER BY attempts.id DESC"""
         found: dict[str, list[Sample]] = {name: [] for name in names}
         for name, *sample in self.rows(query, json.dumps(list(found)), most):
@@ -400,7 +422,7 @@ class Ledger:
     @property
     def _has_amounts(self) -> bool:
         """Whether attempts tell what they read; in a store of an older format they do not."""
-        return bool(self.rows("SELECT 1 FROM pragma_table_info('attempts') WHERE name = 'bytes_in'"))
+        return bool(self.rows("SELECT 1 FROM pragma_table_info('attempts') WHERE name = 'rows_tested'"))
 
     def pace(self) -> tuple[float, float]:
         """Seconds until the first step of a run could start, and around each step, as last measured; zeros: never."""

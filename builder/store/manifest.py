@@ -26,11 +26,11 @@ Kind = Literal["table", "json", "bytes", "figure", "file", "files"]
 class Part:
     """One immutable file of the store, or a small one's bytes.
 
-    ``path`` is relative to the store, ``name`` the file's name inside an output of several files. Beside the part of a
-    table of n rows lies ``path + ".rows"``: n row hashes of 16 bytes (two little-endian uint64, low first).
+    ``path`` is relative to the store, ``name`` the file's name inside an output of several files. ``digest`` is that of
+    the file's bytes; of a table's part, that of the checksums of its columns (`tables.batches`).
 
     A part with ``content`` lies in no file: it travels with its manifest. Its ``path`` is a fresh name all the same,
-    and ``digest`` is that of the content. A table's content is the file's bytes followed by those of its row hashes.
+    and ``digest`` is that of the content.
     """
 
     path: str
@@ -63,6 +63,16 @@ class Layer:
     upserts: tuple[Part, ...]
     deletes: tuple[Part, ...] = ()
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its parts, upserts first."""
+        return (*self.upserts, *self.deletes)
+
+    @property
+    def rows(self) -> int:
+        """How many rows and keys it holds."""
+        return sum(p.rows for p in self.parts)
+
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
         return {"upserts": [p.to_json() for p in self.upserts], "deletes": [p.to_json() for p in self.deletes]}
@@ -79,9 +89,13 @@ class Layer:
 class Manifest:
     """One version of an output.
 
-    Tables have ``schema``, ``columns`` (column -> 32 hex digits) and one or more ``layers``, oldest first. All else
-    is one layer of files: ``json``, ``bytes``, ``figure`` and ``file`` have one part, ``files`` any number, by
-    ``name``.
+    Tables have ``schema``, ``columns`` (column -> 32 hex digits), ``nulls`` (column -> how many; NaN is one) and one or
+    more ``layers``, oldest first. A table that was made by an update names the version it was made from in ``base``;
+    what was put in is the last layer, or ``delta`` where layers were merged since. ``index`` are Arrow parts beside the
+    table, of whoever wrote it.
+
+    All else is one layer of files: ``json``, ``bytes``, ``figure`` and ``file`` have one part, ``files`` any number,
+    by ``name``.
     """
 
     kind: Kind
@@ -92,17 +106,25 @@ class Manifest:
     schema: Schema | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     base: Digest | None = None
+    nulls: Mapping[str, int] = field(default_factory=dict)
+    delta: Layer | None = None
+    index: tuple[Part, ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Every part of every layer."""
-        return tuple(p for layer in self.layers for p in (*layer.upserts, *layer.deletes))
+        """Every part: those of every layer, then those that no reader of the table needs."""
+        return (
+            *(p for layer in self.layers for p in layer.parts),
+            *(self.delta.parts if self.delta else ()),
+            *self.index,
+        )
 
     def split(self) -> list[Manifest]:
         """One table per part, in key order, where there is one layer; else the whole as one."""
         if len(self.layers) != 1:
             return [self]
-        return [replace(self, layers=(Layer((p,)),), rows=p.rows) for p in self.layers[0].upserts]
+        alone = replace(self, delta=None, index=())
+        return [replace(alone, layers=(Layer((p,)),), rows=p.rows) for p in self.layers[0].upserts]
 
     @property
     def files(self) -> tuple[Part, ...]:
@@ -111,7 +133,7 @@ class Manifest:
 
     def without_rows(self) -> Manifest:
         """A table of this schema with no rows."""
-        return replace(self, layers=(), rows=0)
+        return replace(self, layers=(), rows=0, delta=None, index=())
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
@@ -124,21 +146,31 @@ class Manifest:
         }
         if self.schema is not None:
             value |= {"schema": self.schema.to_json(), "columns": dict(self.columns), "base": self.base}
+        if self.nulls:
+            value["nulls"] = {name: count for name, count in self.nulls.items() if count}
+        if self.delta is not None:
+            value["delta"] = self.delta.to_json()
+        if self.index:
+            value["index"] = [p.to_json() for p in self.index]
         return value
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Manifest:
         """The manifest that `to_json` wrote."""
-        schema = value.get("schema")
+        schema = None if value.get("schema") is None else Schema.from_json(value["schema"])
+        nulls = value.get("nulls")
         return Manifest(
             kind=value["kind"],
             digest=Digest(value["digest"]),
             layers=tuple(Layer.from_json(layer) for layer in value["layers"]),
             rows=value["rows"],
             bytes=value["bytes"],
-            schema=None if schema is None else Schema.from_json(schema),
+            schema=schema,
             columns=value.get("columns", {}),
             base=None if value.get("base") is None else Digest(value["base"]),
+            nulls={} if schema is None or nulls is None else dict.fromkeys(schema.names, 0) | nulls,
+            delta=None if value.get("delta") is None else Layer.from_json(value["delta"]),
+            index=tuple(Part.from_json(p) for p in value.get("index", ())),
         )
 
 
@@ -153,7 +185,8 @@ def table_digest(schema: Schema, rows: int, columns: Mapping[str, str]) -> Diges
 def empty_table(schema: Schema) -> Manifest:
     """A table of no rows, which needs no part."""
     columns = dict.fromkeys(schema.names, f"{0:032x}")
-    return Manifest("table", table_digest(schema, 0, columns), (), schema=schema, columns=columns)
+    nulls = dict.fromkeys(schema.names, 0)
+    return Manifest("table", table_digest(schema, 0, columns), (), schema=schema, columns=columns, nulls=nulls)
 
 
 def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:

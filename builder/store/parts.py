@@ -1,6 +1,6 @@
 """Where the bytes of outputs lie: fresh, immutable files under ``parts/``, or, of small ones, the ledger itself.
 
-Decides names of parts, which are small, and when they are safe on disk. Never deletes: `store.gc` does.
+Decides names of parts, which are small, and when they are safe on disk. Never removes a part that a version needs.
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from pathlib import Path
 
 from builder.digests import digest_bytes
 from builder.errors import error
-from builder.store.disk import sync_file, sync_folder
-from builder.store.manifest import Part
+from builder.store.disk import remove, sync_file, sync_folder
+from builder.store.manifest import Manifest, Part
 
 INLINE_BYTES = 4096
 """An output of at most this many bytes travels with its manifest and is committed with it. One file of its own costs a
 name, a write and two flushes, and fills a block of 4 KB; in the ledger it costs its bytes once more in a transaction
 that is written anyway. Larger ones would make every reader's spec and every look at a manifest heavier for no gain."""
+
+BESIDE = ".rows"
+"""What the file of row hashes beside a table's Parquet file is called more, in a store of format 2."""
+_PARQUET = ".parquet"
 
 READ_ONLY = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
 
@@ -60,7 +64,6 @@ class PartFolder:
         for path in self._given:
             with suppress(OSError):
                 path.unlink()
-                path.with_name(path.name + ".rows").unlink()
 
     def path(self, relative: str) -> Path:
         """The absolute path of a part."""
@@ -78,41 +81,25 @@ class PartFolder:
         return size
 
 
+def files_of(store: Path, part: Part) -> list[Path]:
+    """The files that a table's part lies in: one, or two where it was written in format 2."""
+    path = store / part.path
+    return [path, path.with_name(path.name + BESIDE)] if path.suffix == _PARQUET else [path]
+
+
 def inlined(content: bytes, *, rows: int = 0, name: str = "") -> Part:
     """A part that has its bytes with it."""
     return Part(f"inline/{uuid.uuid4().hex}", rows, len(content), name, digest_bytes(content), content)
 
 
 def content_of(part: Part) -> bytes:
-    """The bytes of a part that has them with it, without a table's row hashes.
+    """The bytes of a part that has them with it.
 
     Raises
     ------
     StoreError
         ``store-damaged``: they are not those that were written.
     """
-    content = _sound(part)
-    return content[: len(content) - 16 * part.rows]
-
-
-def row_hashes_of(part: Part) -> bytes:
-    """The row hashes of a table's part that has its bytes with it.
-
-    Raises
-    ------
-    StoreError
-        ``store-damaged``, as `content_of`.
-    """
-    content = _sound(part)
-    return content[len(content) - 16 * part.rows :]
-
-
-def is_whole(part: Part) -> bool:
-    """Whether a part that has its bytes with it has those that were written."""
-    return part.content is not None and digest_bytes(part.content) == part.digest
-
-
-def _sound(part: Part) -> bytes:
     if part.content is None or not is_whole(part):
         raise error(
             "store-damaged",
@@ -121,3 +108,16 @@ def _sound(part: Part) -> bytes:
             hint="builder fsck --repair",
         )
     return part.content
+
+
+def is_whole(part: Part) -> bool:
+    """Whether a part that has its bytes with it has those that were written."""
+    return part.content is not None and digest_bytes(part.content) == part.digest
+
+
+def drop_parts(store: Path, manifest: Manifest, kept: Manifest) -> None:
+    """Remove the parts of one version that another, which stands for it, does not have."""
+    own = {part.path for part in kept.files}
+    for part in manifest.files:
+        if part.path not in own:
+            remove(store / part.path)

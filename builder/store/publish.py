@@ -1,7 +1,8 @@
 """Publishing: the plain, complete files in ``out/`` that any other tool reads.
 
 Decides where a target lies there and how it gets there: whole, by rename. Store and ``out/`` never share bytes that
-could be written through: a file is a reflink where the file system can, else a copy.
+could be written through: a file is a reflink where the file system can, else a copy. A table is written as one plain
+Parquet file from its parts.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class Publisher:
             with disk.writing(path):
                 if manifest.kind == "files":
                     self._write_folder(manifest, fresh)
-                elif manifest.kind == "table" and not self._is_plain(manifest, params):
+                elif manifest.kind == "table":
                     from builder.tables.merge import write_plain
 
                     write_plain(self.store, manifest, fresh, without=params)
@@ -172,12 +173,6 @@ class Publisher:
         except BaseException:
             disk.remove(fresh)
             raise
-
-    @staticmethod
-    def _is_plain(manifest: Manifest, params: Params) -> bool:
-        """Whether a table is one part as it is: a single layer, and no column that a folder's name gives already."""
-        names = set(manifest.schema.names) if manifest.schema else set()
-        return len(manifest.parts) == 1 and not names & {k for k, _ in params}
 
     def _write_folder(self, manifest: Manifest, fresh: Path) -> None:
         """Write an output of several files as a folder."""

@@ -77,6 +77,29 @@ def hash_rows(table: pa.Table, schema: Schema, first_row: int = 0) -> tuple[Word
     return rows[:-1], {name: value % (1 << 128) for name, value in sums.items()}
 
 
+def hash_values(table: pa.Table) -> Words:
+    """An (n, 2) array of words for each row, equal where all of the row's values are, whatever the columns' names."""
+    from builder.tables.kernels import mix_cells
+
+    hashes = np.zeros((table.num_rows, 2), np.uint64)
+    for column in table.combine_chunks().columns:
+        kind = _kind_of(column.type)
+        array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
+        words, valid, at = _payload(array, kind)
+        mix_cells(words, kind == "float64", valid, at, *column_seed("", kind), hashes, hashes, False)
+    return hashes
+
+
+def _kind_of(stored: pa.DataType) -> str:
+    """The kind of a column by its Arrow type; all bytes are alike."""
+    types = pa.types
+    if types.is_decimal(stored):
+        return f"decimal({stored.precision},{stored.scale})"
+    plain = {pa.bool_(): "bool", pa.date32(): "date", pa.float64(): "float64"}
+    is_bytes = types.is_string(stored) or types.is_binary(stored)
+    return "binary" if is_bytes else plain.get(stored, "integer")
+
+
 @lru_cache(maxsize=4096)
 def column_seed(name: str, kind: str) -> tuple[np.uint64, np.uint64]:
     """The two words that stand for a column of this name and kind."""

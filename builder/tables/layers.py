@@ -1,33 +1,29 @@
-"""Parts and layers: reading a version's files and merging its layers.
+"""Layers: reading a version as its parts and the layers over them make it.
 
-Decides that a later layer wins, key by key. Never trusts a part: one that is missing or damaged is an error. Readers of
-tables go through `tables.read`.
+Decides that a later layer wins, key by key. Goes through the oldest layer part by part, and through the later ones
+beside it, so that memory is bounded by a part of each. Readers of tables go through `tables.read`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from builder.errors import BuilderError, error
-from builder.store.manifest import Manifest, Part
-from builder.store.parts import content_of, row_hashes_of
+from builder.errors import error
+from builder.store.manifest import Layer, Manifest, Part
 from builder.tables.arrow import arrow_schema
-from builder.tables.order import Key, repeats
+from builder.tables.batches import HIGH, LOW, map_batch, read_batch
+from builder.tables.keys import Keys, overlaid, woven
+from builder.tables.order import Key
 from builder.tables.schema import Schema
 
-LOW, HIGH = "\0low", "\0high"
-"""Columns of a row's hash in tables read with hashes; no stored column has such a name."""
-
 BATCH_ROWS = 128 << 10
-_RANK = "\0rank"
+_AT = "\0at"
+
+Names = tuple[str, ...]
 
 
 def table_schema(manifest: Manifest) -> Schema:
@@ -37,7 +33,19 @@ def table_schema(manifest: Manifest) -> Schema:
     return manifest.schema
 
 
-def read_merged(store: Path, manifest: Manifest, columns: tuple[str, ...], *, hashed: bool = False) -> pa.Table:
+def with_hashes(columns: Names, hashed: bool) -> Names:
+    """Names of columns to read, with those of the row hashes where they are wanted."""
+    return (*columns, LOW, HIGH) if hashed else columns
+
+
+def fields_of(schema: Schema, names: Names) -> pa.Schema:
+    """The Arrow schema of these columns, `LOW` and `HIGH` among them."""
+    plain = arrow_schema(schema.select(n for n in names if n not in (LOW, HIGH)))
+    hashes = [pa.field(n, pa.uint64(), nullable=False) for n in (LOW, HIGH) if n in names]
+    return pa.schema([*plain, *hashes], metadata=plain.metadata)
+
+
+def read_merged(store: Path, manifest: Manifest, columns: Names, *, hashed: bool = False) -> pa.Table:
     """These columns of a version in row order; with `hashed` each row's hash too, in the columns `LOW` and `HIGH`.
 
     Raises
@@ -45,110 +53,104 @@ def read_merged(store: Path, manifest: Manifest, columns: tuple[str, ...], *, ha
     StoreError
         ``store-damaged``: a part is missing or cannot be read.
     """
-    schema = table_schema(manifest)
-    if len(manifest.layers) <= 1:
-        upserts = manifest.layers[0].upserts if manifest.layers else ()
-        return _read_all(store, upserts, schema, columns, hashed=hashed)
-    if not schema.key:
-        raise error("internal", "an unkeyed table has several layers")
-    needed = (*columns, *(k for k in schema.key if k not in columns))
-    return _last_wins(list(_ranked(store, manifest, needed, hashed=hashed)), schema.key).select(
-        [*columns, *((LOW, HIGH) if hashed else ())]
-    )
+    names = with_hashes(columns, hashed)
+    pieces = list(merged_parts(store, manifest, names))
+    fields = fields_of(table_schema(manifest), names)
+    return pa.concat_tables([p.cast(fields) for p in pieces]) if pieces else fields.empty_table()
 
 
-def _ranked(store: Path, manifest: Manifest, columns: tuple[str, ...], *, hashed: bool) -> Iterator[pa.Table]:
-    """Each layer's deleted keys, then its upserts; of one key the highest rank holds, and an even one deletes."""
-    schema = table_schema(manifest)
-    for number, layer in enumerate(manifest.layers):
-        deletes = _read_all(store, layer.deletes, schema.select(schema.key), schema.key, hashed=False)
-        upserts = _read_all(store, layer.upserts, schema, columns, hashed=hashed)
-        for rank, table in ((2 * number, deletes), (2 * number + 1, upserts)):
-            yield table.append_column(_RANK, pa.repeat(pa.scalar(rank, pa.int32()), table.num_rows))
-
-
-def _last_wins(ranked: list[pa.Table], key: Key) -> pa.Table:
-    table = pa.concat_tables(ranked, promote_options="default").combine_chunks()
-    order = pc.sort_indices(table, [(name, "ascending") for name in (*key, _RANK)])
-    table = table.take(order)
-    is_last = np.ones(table.num_rows, bool)
-    again = repeats(table, key)
-    if again is not None and table.num_rows:
-        is_last[:-1] = ~again.to_numpy()
-    is_upsert = table.column(_RANK).to_numpy() % 2 == 1
-    return table.filter(pa.array(is_last & is_upsert))
-
-
-def _read_all(
-    store: Path, parts: tuple[Part, ...], schema: Schema, columns: tuple[str, ...], *, hashed: bool
-) -> pa.Table:
-    tables = [_read_part(store, part, columns, hashed=hashed) for part in parts]
-    if tables:
-        return pa.concat_tables(tables)
-    fields = [*arrow_schema(schema.select(columns))]
-    fields += [pa.field(name, pa.uint64()) for name in ((LOW, HIGH) if hashed else ())]
-    return pa.schema(fields).empty_table()
-
-
-def _read_part(store: Path, part: Part, columns: tuple[str, ...], *, hashed: bool) -> pa.Table:
-    with (
-        _reading(store / part.path),
-        pq.ParquetFile(part_source(store, part), page_checksum_verification=True) as file,
-    ):
-        if file.metadata.num_rows != part.rows:
-            raise ValueError(f"{file.metadata.num_rows} rows instead of {part.rows}")
-        # A name with a dot reads its prefix's column too, hence the selection.
-        table = file.read(list(columns)).select(columns).replace_schema_metadata(None)
-    if hashed:
-        hashes = read_row_hashes(store, part)
-        table = table.append_column(LOW, pa.array(hashes[:, 0])).append_column(HIGH, pa.array(hashes[:, 1]))
-    return table
-
-
-def read_row_hashes(store: Path, part: Part) -> npt.NDArray[np.uint64]:
-    """The row hashes beside a part, an (n, 2) array of (low, high) words."""
-    if part.content is not None:
-        return np.frombuffer(row_hashes_of(part), "<u8").astype(np.uint64, copy=False).reshape(part.rows, 2)
-    path = store / (part.path + ".rows")
-    with _reading(path):
-        return np.fromfile(path, "<u8").astype(np.uint64, copy=False).reshape(part.rows, 2)
-
-
-def part_batches(store: Path, part: Part, columns: tuple[str, ...]) -> Iterator[pa.Table]:
-    """These columns of one part, in pieces of at most `BATCH_ROWS` rows."""
-    with (
-        _reading(store / part.path),
-        pq.ParquetFile(part_source(store, part), page_checksum_verification=True) as file,
-    ):
-        for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
-            yield pa.Table.from_batches([batch]).select(columns)
-
-
-def part_source(store: Path, part: Part) -> Path | pa.BufferReader:
-    """Where Parquet reads a part: its file, or the bytes it has with it.
+def merged_parts(store: Path, manifest: Manifest, names: Names) -> Iterator[pa.Table]:
+    """These columns of a version in row order: part by part where there is one layer, else in smaller pieces.
 
     Raises
     ------
     StoreError
-        ``store-damaged``: those bytes are not the ones that were written.
+        ``store-damaged``.
     """
-    return store / part.path if part.content is None else pa.BufferReader(content_of(part))
+    schema = table_schema(manifest)
+    oldest, *later = manifest.layers or (Layer(()),)
+    if not later:
+        yield from (read_batch(store, part, names) for part in oldest.upserts)
+        return
+    if not schema.key:
+        raise error("internal", "an unkeyed table has several layers")
+    needed = (*names, *(k for k in schema.key if k not in names))
+    runs = [(_Run(store, la.upserts, schema, needed), _Run(store, la.deletes, schema, schema.key)) for la in later]
+    for rows, bound in _bounded(store, oldest.upserts, schema, needed):
+        changes = [(upserts.below(bound), deletes.below(bound)) for upserts, deletes in runs]
+        yield _changed(rows, changes, schema.key).select(names)
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, ValueError, KeyError, pa.ArrowException) as cause:
-        if isinstance(cause, MemoryError):
-            raise
-        raise damaged(path, cause) from cause
+def _bounded(
+    store: Path, parts: Sequence[Part], schema: Schema, names: Names
+) -> Iterator[tuple[pa.Table, Keys | None]]:
+    """Pieces of these parts, each with the first key that is not before the next piece; at least one piece."""
+    if not parts:
+        yield fields_of(schema, names).empty_table(), None
+        return
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        rows = read_batch(store, part, names)
+        for start in range(0, part.rows, BATCH_ROWS):
+            after: pa.Table | pa.RecordBatch = rows.slice(start + BATCH_ROWS, 1)
+            if not after.num_rows and following is not None:
+                after = map_batch(store, following).slice(0, 1)
+            yield rows.slice(start, BATCH_ROWS), Keys.of(after, schema.key) if after.num_rows else None
+        del rows  # before the next part is read
 
 
-def damaged(path: Path, cause: BaseException) -> BuilderError:
-    """The error of a part that cannot be read."""
-    is_missing = isinstance(cause, FileNotFoundError)
-    reason = "is missing" if is_missing else f"cannot be read: {cause}"
-    return error(
-        "store-damaged", f"part '{path.name}' of the store {reason}", place=str(path), hint="builder fsck --repair"
-    )
+class _Run:
+    """The sorted rows of some parts, read once from front to back."""
+
+    def __init__(self, store: Path, parts: Sequence[Part], schema: Schema, names: Names) -> None:
+        self._store = store
+        self._left = list(reversed(parts))
+        self._names = names
+        self._key = schema.key
+        self._rest = fields_of(schema, names).empty_table()
+
+    def below(self, bound: Keys | None) -> pa.Table:
+        """The rows not yet given whose key is below the bound, a single one; None: all of them."""
+        given = [self._rest.slice(0, 0)]
+        while self._rest.num_rows or self._left:
+            if not self._rest.num_rows:
+                self._rest = read_batch(self._store, self._left.pop(), self._names)
+            count = self._rest.num_rows
+            if bound is not None:
+                count = int(Keys.of(self._rest, self._key).ranges(bound)[0][0])
+            given.append(self._rest.slice(0, count))
+            self._rest = self._rest.slice(count)
+            if self._rest.num_rows:
+                break
+        filled = [g for g in given if g.num_rows] or given[:1]
+        return filled[0] if len(filled) == 1 else pa.concat_tables(filled).combine_chunks()
+
+
+def _changed(rows: pa.Table, changes: Sequence[tuple[pa.Table, pa.Table]], key: Key) -> pa.Table:
+    """The rows after these layers' upserts and deletes, the oldest layer first.
+
+    Keys that the rows hold are found by one search for each layer; only those that they do not hold are compared among
+    the layers.
+    """
+    own = Keys.of(rows, key)
+    tables, chosen, total = [rows], np.arange(rows.num_rows), rows.num_rows
+    fresh = pa.schema([*(rows.schema.field(k) for k in key), pa.field(_AT, pa.int64())]).empty_table()
+    for upserts, deletes in changes:
+        for table, is_upsert in ((deletes, False), (upserts, True)):
+            if table.num_rows == 0:
+                continue
+            at = np.arange(total, total + table.num_rows) if is_upsert else np.full(table.num_rows, -1)
+            low, high = own.ranges(Keys.of(table, key))
+            is_held = high > low
+            chosen[low[is_held]] = at[is_held]
+            if not is_held.all():
+                new = table.select(key).append_column(_AT, pa.array(at)).filter(pa.array(~is_held))
+                fresh = overlaid(fresh, new.cast(fresh.schema), key)
+            if is_upsert:
+                tables.append(table.select(rows.column_names))
+                total += table.num_rows
+    if fresh.num_rows:
+        low, _ = own.ranges(Keys.of(fresh, key))
+        chosen = woven(chosen, low, low, fresh.column(_AT).to_numpy())
+    if len(tables) == 1 and len(chosen) == rows.num_rows and (chosen >= 0).all():
+        return rows
+    return pa.concat_tables(tables).combine_chunks().take(pa.array(chosen[chosen >= 0]))

@@ -39,6 +39,16 @@ def sort_by_key(table: pa.Table, key: Key) -> pa.Table:
     return table.take(pc.sort_indices(table, [(name, "ascending") for name in key]))
 
 
+def distinct_keys(tables: Sequence[pa.Table], key: Key) -> pa.Table:
+    """The keys of all these tables, at least one, in key order, each once."""
+    keys = pa.concat_tables([table.select(key) for table in tables]).combine_chunks()
+    ordered = sort_by_key(keys, key)
+    again = repeats(ordered, key)
+    if again is None or not pc.any(again, min_count=0).as_py():
+        return ordered
+    return ordered.filter(pa.chunked_array([pa.array([True]), *pc.invert(again).chunks]))
+
+
 def key_at(table: pa.Table | pa.RecordBatch, key: Key, row: int) -> KeyValue:
     """The key of one row as Python values, which compare as `is_ascending` does."""
     return tuple(table.column(name)[row].as_py() for name in key)

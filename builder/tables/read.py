@@ -20,7 +20,7 @@ from builder.errors import BuilderError, error
 from builder.names import Params, member_name
 from builder.store.manifest import Manifest
 from builder.tables.arrow import arrow_schema, arrow_type
-from builder.tables.layers import BATCH_ROWS, part_batches, read_merged, table_schema
+from builder.tables.layers import BATCH_ROWS, merged_parts, read_merged, table_schema
 from builder.tables.schema import Column, Schema
 
 Where = tuple[tuple[str, Any], ...]
@@ -56,18 +56,13 @@ def read_table(store: Path, manifest: Manifest, columns: tuple[str, ...] | None 
 
 
 def read_parts(store: Path, manifest: Manifest, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
-    """The rows as `read_table` gives them, in pieces; in bounded memory where the version has one layer."""
+    """The rows as `read_table` gives them, in pieces of at most `BATCH_ROWS`; in bounded memory."""
     schema = table_schema(manifest)
     wanted = schema.names if columns is None else columns
     check_columns(schema, wanted)
-    if len(manifest.layers) != 1:
-        table = read_table(store, manifest, wanted)
+    for table in merged_parts(store, manifest, tuple(wanted)):
         for start in range(0, table.num_rows, BATCH_ROWS):
-            yield table.slice(start, BATCH_ROWS)
-        return
-    for part in manifest.layers[0].upserts:
-        for table in part_batches(store, part, wanted):
-            yield _with_schema(table, schema.select(wanted))
+            yield _with_schema(table.slice(start, BATCH_ROWS), schema.select(wanted))
 
 
 def gather(

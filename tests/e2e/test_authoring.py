@@ -630,24 +630,6 @@ def test_an_own_update_is_accepted_and_never_makes_a_wrong_answer(site):
     assert site.load("f").to_dict("list") == {"id": [1, 2], "x": [2, 3]}
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        'b.count_by("x", of="a", by=["g"], counts="n", policy="require")',
-        '@b.recipe(key="id", grain=b.rows("a"), policy="require")\ndef x(a):\n    return a',
-    ],
-)
-def test_what_comes_later_says_that_it_is_not_available_yet(site, line):
-    site.write("data/a.csv", "id,g\n1,a\n")
-    site.recipe('b.source("a", "data/a.csv", key="id")\n' + line + "\n")
-    done = site.command("rebuild", "--json")
-    assert done.returncode == 2, done.stderr
-    said = json.loads(done.stdout)["error"]
-    assert "not available yet" in said["message"] and said["place"].startswith("recipes/main.py:") and said["hint"], (
-        said
-    )
-
-
 @pytest.mark.parametrize("grain", ["", 'grain=b.rows("a"), '])
 def test_policy_full_runs_whole(site, grain):
     site.write("data/a.csv", "id,x\n1,2\n")

@@ -249,6 +249,13 @@ FAILING: dict[str, tuple[str, str, str, str, dict[str, str]]] = {
         "'t'",
         {"check": "it returned False"},
     ),
+    "a check that says no as numpy does": (
+        "key='id', check=lambda f: f['n'].sum() > 100",
+        "return s",
+        "check-failed",
+        "'t'",
+        {"check": "it returned False"},
+    ),
     "a check that raises": (
         "key='id', check=too_few",
         "return s",

@@ -32,6 +32,8 @@ def history(tmp_path_factory):
             report=report,
             outcomes={t["name"]: t["outcome"] for t in report["targets"]},
             rows={t["name"]: t["rows_changed"] for t in report["targets"]},
+            tested={t["name"]: (t["via"], t.get("rows_tested")) for t in report["targets"]},
+            sources={s["name"]: (s["outcome"], s["rows_changed"]) for s in report["sources"]},
             status=project.status().to_json(),
             tables={name: project.load(name) for name in names},
         )
@@ -44,7 +46,21 @@ def history(tmp_path_factory):
     later = build()
     shutil.copy(folder / "earlier/airports.csv.gz", airports)
     reverted = build()
-    return SimpleNamespace(folder=folder, first=first, stale=stale, later=later, reverted=reverted)
+    shutil.copy(folder / "earlier/counties.geojson.gz", folder / "data")
+    counties = build()
+    shutil.copy(folder / "later/places.csv.gz", folder / "data")
+    places = build()
+    verified = b.open(folder).verify().to_json()
+    return SimpleNamespace(
+        folder=folder,
+        first=first,
+        stale=stale,
+        later=later,
+        reverted=reverted,
+        counties=counties,
+        places=places,
+        verified=verified,
+    )
 
 
 def states_of(status):
@@ -128,7 +144,7 @@ def test_states_without_a_changed_airport_come_out_unchanged_and_stop_there(hist
     outcomes = history.later.outcomes
     members = {name.removeprefix(prefix)[:-1]: o for name, o in outcomes.items() if name.startswith(prefix)}
     summaries = {name.removeprefix(suffix)[:-1] for name in outcomes if name.startswith(suffix)}
-    assert {state for state, outcome in members.items() if outcome == "built"} == CHANGED_STATES
+    assert {state for state, outcome in members.items() if outcome == "updated"} == CHANGED_STATES
     assert {state for state, outcome in members.items() if outcome == "unchanged"} == set(members) - CHANGED_STATES
     assert len(members) == 56
     assert summaries == CHANGED_STATES
@@ -140,3 +156,28 @@ def test_a_reverted_source_is_restored_without_running_a_recipe(history):
     for name, table in history.first.tables.items():
         again = history.reverted.tables[name]
         assert again == table if isinstance(table, dict) else again.equals(table)
+
+
+def test_184_of_12579_airports_go_through_the_row_recipes_and_none_changes_its_county(history):
+    later = history.later
+    assert later.sources["airports"] == ("updated", 184)
+    assert later.tested["clean_airports.good"] == ("rows", 59 + 72)
+    assert later.rows["clean_airports.good"] == 184
+    assert later.tested["airport_counties"] == ("spatial", 59 + 72)
+    assert later.rows["airport_counties"] == 59 + 53, "those that came and those that went"
+
+
+def test_117_airports_change_their_county_and_a_quarter_at_most_is_asked(history):
+    via, tested = history.counties.tested["airport_counties"]
+    assert via == "spatial" and 117 <= tested <= 12_573 // 4
+    assert history.counties.rows["airport_counties"] == 117
+
+
+def test_a_later_release_of_places_touches_127_rows(history):
+    assert history.places.sources == {"places": ("updated", 101 + 3 + 23)}
+    assert history.places.tested["place_counties"] == ("spatial", 101 + 23)
+
+
+def test_after_all_these_updates_everything_equals_a_build_from_nothing(history):
+    assert [t["name"] for t in history.verified["targets"] if not t["equal"]] == []
+    assert len(history.verified["targets"]) == 130

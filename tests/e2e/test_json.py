@@ -186,7 +186,7 @@ def test_rebuild_of_changes(site):
     value = said(site, "rebuild", "--inline")
     found = {t["name"]: t for t in value["targets"]}
     assert (found["first"]["outcome"], found["first"]["rows_changed"]) == ("built", 2)
-    assert (value["sources"][0]["outcome"], value["sources"][0]["rows_changed"]) == ("read", 2)
+    assert (value["sources"][0]["outcome"], value["sources"][0]["rows_changed"]) == ("updated", 2)
     assert {found[n]["outcome"] for n in ("member[v=1]", "member[v=2]")} == {"unchanged"}
     assert value["totals"]["built"] == 2 and value["totals"]["unchanged"] == 2
     site.write("data/a.csv", "id,x\n1,2\n2,3\n")

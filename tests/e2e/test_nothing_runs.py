@@ -156,7 +156,7 @@ def test_nothing_runs_after_a_change_in_a_column_that_no_recipe_reads(shop):
     shop.write("data/orders.csv.gz", zipped([[*r[:3], "rewritten"] for r in ROWS]))
     report = shop.built()
     assert (report["outcome"], report["targets"]) == ("nothing", [])
-    assert [(s["name"], s["outcome"], s["rows_changed"]) for s in report["sources"]] == [("orders", "read", 120)]
+    assert [(s["name"], s["outcome"], s["rows_changed"]) for s in report["sources"]] == [("orders", "updated", 120)]
     assert set(shop.project.load("orders")["note"]) == {"rewritten"}
     nothing_runs(shop)
 

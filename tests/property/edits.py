@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bodies import READY_BODIES
 from worlds import COLUMNS, Csv, Recipe, Source, World, free_ids, make_content, make_recipe, make_row
 
 Edit = Callable[["Site", random.Random], str | None]
@@ -252,6 +253,8 @@ def rename_recipe(site: Site, rng: random.Random) -> str | None:
 
 def set_trap(site: Site, rng: random.Random) -> str | None:
     recipe = _any_recipe(site, rng)
+    if recipe.body in READY_BODIES:
+        return None
     recipe.trap = rng.randrange(3)
     return f"let {recipe.name} fail for some data"
 
@@ -285,6 +288,8 @@ def mend_all(site: Site) -> str:
 
 def set_limit(site: Site, rng: random.Random) -> str | None:
     recipe = _any_recipe(site, rng)
+    if recipe.body in READY_BODIES:
+        return None
     recipe.limit = rng.randint(1, 6) if recipe.body != "split" else None
     return f"check {recipe.name}"
 

@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from edits import Site, edit
 from worlds import make_world
 
+from builder.compile import choice
 from builder.execute import attempt
 from builder.execute.attempt import disk_crash
 from builder.project import Project
@@ -59,6 +60,7 @@ class Chain:
         ------
         BrokenLawError
         """
+        choice.always = self.seed % 4 != 0  # these tables are so small that an update would seldom pay
         self.root = self.folder / "project"
         shutil.rmtree(self.folder, ignore_errors=True)
         self.root.mkdir(parents=True)
@@ -186,8 +188,7 @@ class Chain:
     def damage(self, rng: random.Random) -> None:
         """Lose or spoil a part; fsck finds and mends it."""
         store = self.root / ".builder"
-        files = [p for p in files_of(store, "parts") if not p.endswith(".rows")]
-        parts = sorted({*files, *(p for p in self.named_parts() if p.startswith("inline/"))})
+        parts = sorted({*files_of(store, "parts"), *(p for p in self.named_parts() if p.startswith("inline/"))})
         if not parts:
             return
         path = store / rng.choice(parts)
@@ -259,6 +260,8 @@ class Chain:
         impure = {r.name for r in self.site.world.recipes.values() if not r.is_pure}
         for target in run.targets:
             self.count(target.outcome)
+            if target.via not in (None, "full", "store"):
+                self.count(f"via {target.via}")
             key = currents[target.name][1] if target.name in currents else ""
             if target.outcome in ("built", "unchanged") and base_of(target.name) not in impure:
                 claim((target.name, key) not in self.finished, f"{target.name} ran again under a key that was built")
@@ -384,12 +387,12 @@ def spoil_inline(store: Path, path: str) -> None:
     db = sqlite3.connect(store / FILE, isolation_level=None)
     for number, body in db.execute("SELECT id, body FROM manifests").fetchall():
         manifest = json.loads(body)
-        for layer in manifest["layers"]:
-            for part in layer["upserts"]:
-                if part[0] == path:
-                    content = base64.b64decode(part[5])
-                    last = bytes([content[-1] ^ 1]) if content else b"?"
-                    part[5] = base64.b64encode(content[:-1] + last).decode()
+        layers = [*manifest["layers"], manifest.get("delta") or {}, {"index": manifest.get("index", [])}]
+        for part in (part for layer in layers for parts in layer.values() for part in parts):
+            if part[0] == path:
+                content = base64.b64decode(part[5])
+                last = bytes([content[-1] ^ 1]) if content else b"?"
+                part[5] = base64.b64encode(content[:-1] + last).decode()
         db.execute("UPDATE manifests SET body = ? WHERE id = ?", (json.dumps(manifest), number))
     db.close()
 
@@ -434,6 +437,7 @@ def run_chain(
     finally:
         disk.on_write = None
         attempt.INLINE_BYTES = INLINE_BYTES
+        choice.always = False
         shutil.rmtree(folder, ignore_errors=True)
     return None
 

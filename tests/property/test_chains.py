@@ -15,7 +15,7 @@ from laws import at_small_scale, run_chain, shrink
 
 CHAINS = 200
 GROUP = 10
-LENGTH = 15
+LENGTH = 20
 
 
 @pytest.fixture

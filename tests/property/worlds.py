@@ -10,9 +10,13 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bodies import HELPERS, NARROW_BODIES, READY_BODIES, TABLE_BODIES, VALUE_BODIES
+
 WORDS = ["ash", "oak", "elm", 'fir "x"', "yew, old", "", "NA", "birk\u00f6"]
 COLUMNS = ["id", "a", "b", "c"]
 DTYPES = '{"id": "int64", "a": "Int64", "b": "string", "c": "float64"}'
+
+FRAMES = (*TABLE_BODIES, *NARROW_BODIES, *READY_BODIES, "counts", "head")
 
 Row = tuple[int, int | None, str | None, float | None]
 
@@ -94,56 +98,6 @@ class Source:
 
 # -- recipes -----------------------------------------------------------------------------------------------------------
 
-TABLE_BODIES = {
-    "filter": "    return t[t['a'].fillna(0) % 3 != CONST % 3]\n",
-    "derive": "    t['a'] = shift(t['a'], CONST)\n    t['b'] = t['b'].str.upper()\n    return t\n",
-    "join": (
-        "    u = u.drop_duplicates('id')[['id', 'a']].rename(columns={'a': 'z'})\n"
-        "    t = t.merge(u, on='id', how='left')\n"
-        "    t['a'] = t['a'] + t.pop('z').astype('Int64').fillna(CONST)\n    return t\n"
-    ),
-    "split": ("    bad = t['a'].fillna(0) % 4 == CONST % 4\n    return {'good': t[~bad], 'bad': t[bad]}\n"),
-}
-VALUE_BODIES = {
-    "json": "    return {'n': size(t), 'shift': shift(CONST, 1), 'p': PARAM}\n",
-    "bytes": "    return (text(t) + str(CONST) + str(PARAM)).encode()\n",
-    "counts": "    return t.groupby('b', dropna=False)['a'].sum().reset_index()\n",
-    "head": "    return t[['id']].head(CONST % 4 + 1)\n",
-}
-
-HELPERS = '''"""Helpers of the recipes."""
-import hashlib
-import pandas as pd
-from pathlib import Path
-
-STEP = {step}
-{unused}
-
-def shift(value, by):
-    return value + _far(by)
-
-
-def _far(by):
-    return by * STEP
-
-
-def text(value):
-    """All of a value as text."""
-    if isinstance(value, (bytes, bytearray)):
-        return value.decode()
-    if isinstance(value, pd.DataFrame):
-        return value.to_csv(index=False)
-    if isinstance(value, (dict, list, str, int)):
-        return repr(sorted(value.items()) if isinstance(value, dict) else value)
-    if isinstance(value, Path):
-        return value.read_text()
-    return "|".join(f"{{k}}={{text(v)}}" for k, v in value.items())
-
-
-def size(value):
-    return hashlib.sha256(text(value).encode()).hexdigest()[:12]
-'''
-
 
 @dataclass
 class Reads:
@@ -174,6 +128,8 @@ class Recipe:
     is_pure: bool = True
     publish: bool | None = None
     is_frame: bool = True
+    grain: str = ""  # "", rows, groups or update
+    is_lookup: bool = False
 
     @property
     def is_table(self) -> bool:
@@ -221,7 +177,8 @@ class World:
                 path.write_bytes(content)
 
     def _main(self) -> str:
-        lines = ["import builder as b", "import pandas as pd", "", "from ._helpers import shift, size, text", ""]
+        lines = ["import builder as b", "import geopandas as gpd", "import pandas as pd", "import shapely", ""]
+        lines += ["from ._helpers import shift, size, text", ""]
         lines += [s.code() for s in self.sources.values()]
         lines += [self._recipe(r) for r in self.recipes.values()]
         return "\n".join(lines) + "\n"
@@ -243,31 +200,62 @@ class World:
             name += "[*]"
         elif parameter:
             name += f"[{parameter}={{{parameter}}}]"
+        if recipe.is_lookup and recipe.trap is None and reads is not recipe.reads[0]:
+            return f'b.lookup("{name}", on="id")'
         return f'b.read("{name}", columns={list(reads.columns)})' if reads.columns else f'"{name}"'
+
+    def _ready(self, recipe: Recipe, references: list[str]) -> str:
+        """A call of a ready-made recipe."""
+        words = "".join(f", {w}" for w in self._words(recipe))
+        ties = repr("all" if recipe.const % 2 else "lowest")
+        values = {"name": repr(recipe.name), "ties": ties, "words": words}
+        call = READY_BODIES[recipe.body].format(**values, **dict(zip("tu", references, strict=False)))
+        return f"\n\n{recipe.name} = b.{call}"
 
     def _recipe(self, recipe: Recipe) -> str:
         parameter = self._parameter(recipe)
         names = ["t", "u"][: len(recipe.reads)]
-        inputs = ", ".join(f'"{n}": {self._reference(recipe, r)}' for n, r in zip(names, recipe.reads, strict=True))
+        references = [self._reference(recipe, r) for r in recipe.reads]
+        if recipe.body in READY_BODIES:
+            return self._ready(recipe, references)
+        inputs = ", ".join(f'"{n}": {r}' for n, r in zip(names, references, strict=True))
+        key = {"grouped": "b"}.get(recipe.body, "id")
         words = [f"inputs={{{inputs}}}"]
-        words += ['key="id"'] if recipe.is_keyed else []
-        words += [f'each={{"p": {recipe.values}}}'] if recipe.each == "list" else []
-        words += [f'each="{recipe.each}"'] if recipe.each not in ("", "list") else []
+        words += [f'key="{key}"'] if recipe.is_keyed else []
         words += ['outputs=("good", "bad")'] if recipe.body == "split" else []
-        words += [f"retries={recipe.retries}"] if recipe.retries else []
-        words += [f"version={recipe.version}"] if recipe.version else []
-        words += ["pure=False"] if not recipe.is_pure else []
-        words += [f"publish={recipe.publish}"] if recipe.publish is not None else []
+        if recipe.trap is None and recipe.grain in ("rows", "groups"):  # a trap looks at the whole of its input
+            words += [f'grain=b.{recipe.grain}({"" if recipe.grain == "rows" else repr("b") + ", "}"t")']
+        words += self._words(recipe)
         words += [f"check=lambda v: size(v) if len(v) < {recipe.limit} else False"] if recipe.limit is not None else []
         kinds = [self._annotation(r, recipe) for r in recipe.reads]
         arguments = [f"{n}{k}" for n, k in zip(names, kinds, strict=True)] + ([parameter] if parameter else [])
-        body = (TABLE_BODIES | VALUE_BODIES)[recipe.body]
+        body = (TABLE_BODIES | NARROW_BODIES | VALUE_BODIES)[recipe.body]
         body = body.replace("CONST", str(recipe.const)).replace("PARAM", f"str({parameter})" if parameter else "0")
         if recipe.trap is not None:
             body = f"    if int(size(t), 16) % 3 == {recipe.trap}:\n        raise ValueError('trapped')\n{body}"
         if recipe.comment:
             body = f"    # note {recipe.comment}\n{body}"
-        return f"\n\n@b.recipe({', '.join(words)})\ndef {recipe.name}({', '.join(arguments)}):\n{body}"
+        made = f"\n\n@b.recipe({', '.join(words)})\ndef {recipe.name}({', '.join(arguments)}):\n{body}"
+        return made + self._update(recipe)
+
+    def _update(self, recipe: Recipe) -> str:
+        """A recipe's own update, where it has one."""
+        if recipe.grain != "update" or recipe.trap is not None:
+            return ""
+        answer = f"b.Delta({recipe.name}(deltas['t'].upserts), deltas['t'].deleted)"
+        if recipe.const % 3 == 0:
+            answer = f"b.FULL if len(deltas['t'].upserts) > 1 else {answer}"
+        return f"\n\n@{recipe.name}.update\ndef {recipe.name}_update(previous, deltas):\n    return {answer}\n"
+
+    def _words(self, recipe: Recipe) -> list[str]:
+        """Keywords that any recipe may have."""
+        words = [f'each={{"p": {recipe.values}}}'] if recipe.each == "list" else []
+        words += [f'each="{recipe.each}"'] if recipe.each not in ("", "list") else []
+        words += [f"retries={recipe.retries}"] if recipe.retries else []
+        words += [f"version={recipe.version}"] if recipe.version else []
+        words += ["pure=False"] if not recipe.is_pure else []
+        words += [f"publish={recipe.publish}"] if recipe.publish is not None else []
+        return words
 
     def _annotation(self, reads: Reads, recipe: Recipe) -> str:
         if self.is_frame(reads) and (recipe.is_frame or not reads.gather):
@@ -278,7 +266,7 @@ class World:
         """Whether what is read can arrive as a frame."""
         if reads.owner in self.sources:
             return self.sources[reads.owner].is_table
-        return self.recipes[reads.owner].body in (*TABLE_BODIES, "counts", "head")
+        return self.recipes[reads.owner].body in FRAMES
 
     def is_standard(self, owner: str) -> bool:
         """Whether a dataset's owner makes tables with the standard columns."""
@@ -344,12 +332,12 @@ def make_row(source: Source, rng: random.Random, number: int | None = None) -> R
 def make_recipe(world: World, rng: random.Random) -> Recipe:
     owners = [*world.sources, *world.recipes]
     tables = [o for o in owners if world.is_standard(o)]
-    body = rng.choice([*TABLE_BODIES, "filter", "derive", *VALUE_BODIES])
+    body = rng.choice([*TABLE_BODIES, "filter", "derive", *NARROW_BODIES, *READY_BODIES, *VALUE_BODIES])
     recipe = Recipe(world.fresh("r"), body, [], rng.randint(1, 9))
-    first = rng.choice(tables if body in (*TABLE_BODIES, "counts", "head") else owners)
+    first = rng.choice(tables if body in FRAMES else owners)
     parameter = world.family_of(first)
     reads = Reads(first, _output(world, first, rng))
-    if parameter and (rng.random() < 0.4):
+    if parameter and (rng.random() < 0.4) and body not in READY_BODIES:
         reads.gather = True
     elif parameter:
         recipe.each = first
@@ -357,24 +345,47 @@ def make_recipe(world: World, rng: random.Random) -> Recipe:
         recipe.each, recipe.values = "list", rng.sample(range(1, 6), rng.randint(1, 2))
     if body in VALUE_BODIES and world.is_standard(first) and not reads.gather and rng.random() < 0.35:
         reads.columns = ("id", "a", "b") if body in ("counts", "head") else tuple(rng.sample(COLUMNS, 2))
-    recipe.is_frame = body in (*TABLE_BODIES, "counts", "head") or rng.random() < 0.6
+    recipe.is_frame = body in FRAMES or rng.random() < 0.6
     recipe.reads = [reads]
-    if body == "join":
-        plain = [o for o in tables if not world.family_of(o)]
-        if not plain:
-            recipe.body = "filter"
-        else:
-            other = rng.choice(plain)
-            recipe.reads.append(Reads(other, _output(world, other, rng)))
-    if recipe.body in TABLE_BODIES:
+    _add_second(world, recipe, rng)
+    is_by_key = not reads.gather and _is_keyed(world, first)
+    if recipe.body in TABLE_BODIES or recipe.body == "shapes":
         # A gather has the ids of all members; only with its parameter would they be a key.
-        recipe.is_keyed = not reads.gather and _is_keyed(world, first) and rng.random() < 0.7
-    recipe.trap = rng.randrange(3) if rng.random() < 0.08 else None
-    recipe.limit = rng.randint(2, 6) if rng.random() < 0.08 and recipe.body != "split" else None
+        recipe.is_keyed = is_by_key and rng.random() < 0.8
+        recipe.grain = rng.choice(["rows", "rows", "rows", ""]) if not reads.gather else ""
+    if recipe.body == "grouped":
+        recipe.is_keyed, recipe.grain = rng.random() < 0.9, "" if reads.gather else rng.choice(["groups", ""])
+    if recipe.body == "derive" and is_by_key and not recipe.each and rng.random() < 0.3:
+        recipe.grain = "update"
+    recipe.is_lookup = recipe.body == "join" and recipe.grain == "rows" and _is_keyed(world, recipe.reads[1].owner)
+    _add_moods(recipe, rng)
+    return recipe
+
+
+def _add_second(world: World, recipe: Recipe, rng: random.Random) -> None:
+    """Give a recipe the second table that it needs, or let it do something that needs none."""
+    wanted = {
+        "join": [o for o in (*world.sources, *world.recipes) if world.is_standard(o)],
+        "assign": [n for n, r in world.recipes.items() if r.body == "shapes" and r.is_keyed],
+    }
+    if recipe.body == "assign" and not _is_keyed(world, recipe.reads[0].owner):
+        wanted["assign"] = []  # nothing would name its rows
+    plain = [o for o in wanted.get(recipe.body, []) if not world.family_of(o)]
+    if plain:
+        other = rng.choice(plain)
+        recipe.reads.append(Reads(other, _output(world, other, rng)))
+    elif recipe.body in wanted:
+        recipe.body = "filter" if recipe.body == "join" else "count"
+
+
+def _add_moods(recipe: Recipe, rng: random.Random) -> None:
+    """Give a recipe now and then what makes it fail, run again, or be published otherwise."""
+    is_own = recipe.body not in READY_BODIES
+    recipe.trap = rng.randrange(3) if rng.random() < 0.08 and is_own else None
+    recipe.limit = rng.randint(2, 6) if rng.random() < 0.08 and is_own and recipe.body != "split" else None
     recipe.retries = 1 if rng.random() < 0.08 else 0
     recipe.is_pure = rng.random() > 0.04
     recipe.publish = rng.choice([True, False]) if rng.random() < 0.15 else None
-    return recipe
 
 
 def _is_keyed(world: World, owner: str) -> bool:

@@ -18,7 +18,7 @@ KINDS = {
 }
 
 
-@b.recipe(key="icao", outputs=("good", "rejects"))
+@b.recipe(key="icao", grain=b.rows("airports"), outputs=("good", "rejects"))
 def clean_airports(airports: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Airports with a name and a possible position; the others as rejects."""
     placed, lost = t.split_coordinates(airports.drop(columns="country"))
@@ -27,19 +27,23 @@ def clean_airports(airports: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return {"good": placed[is_named], "rejects": pd.concat([lost, unnamed])}
 
 
-@b.recipe(key="id", outputs=("good", "rejects"))
+@b.recipe(key="id", grain=b.rows("counties"), outputs=("good", "rejects"))
 def clean_counties(counties: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
     """Counties as valid polygons; those without an area as rejects."""
     return _valid_regions(counties)
 
 
-@b.recipe(key="id", outputs=("good", "rejects"))
+@b.recipe(key="id", grain=b.rows("states"), outputs=("good", "rejects"))
 def clean_states(states: gpd.GeoDataFrame) -> dict[str, gpd.GeoDataFrame]:
     """States as valid polygons; those without an area as rejects."""
     return _valid_regions(states)
 
 
-@b.recipe(key="icao", inputs={"airports": b.read("clean_airports.good", columns=["icao", "name"])})
+@b.recipe(
+    key="icao",
+    grain=b.rows("airports"),
+    inputs={"airports": b.read("clean_airports.good", columns=["icao", "name"])},
+)
 def airport_kinds(airports: pd.DataFrame) -> pd.DataFrame:
     """What each airport's name says it is: the first of `KINDS` that it mentions, else `other`."""
     name = airports["name"].str.lower()

@@ -12,8 +12,13 @@ from ._states import STATES
 @b.recipe(
     each={"state": list(STATES)},
     key="icao",
+    grain=b.rows("airports"),
     publish=True,
-    inputs={"airports": b.read("clean_airports.good", columns=["icao", "name", "city", "elevation"])},
+    inputs={
+        "airports": b.read("clean_airports.good", columns=["icao", "name", "city", "elevation"]),
+        "airport_states": b.lookup("airport_states", on="icao"),
+        "airport_kinds": b.lookup("airport_kinds", on="icao"),
+    },
 )
 def state_airports(
     airports: pd.DataFrame, airport_states: pd.DataFrame, airport_kinds: pd.DataFrame, state: str

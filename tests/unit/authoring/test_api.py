@@ -178,10 +178,6 @@ def test_a_recipe_on_no_function_is_refused(made: list[Any]) -> None:
     refused(lambda: b.recipe("clean"), "'clean'", "keywords")  # type: ignore[arg-type]
 
 
-def test_what_comes_later_says_so(made: list[Any]) -> None:
-    refused(lambda: b.recipe(name="m", policy="require")(lambda: None), "not available yet")
-
-
 def test_an_own_update_is_noted_and_the_recipe_stays(made: list[Any]) -> None:
     @b.recipe
     def clean(raw: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import importlib.metadata
 import os
 import sqlite3
 import sys
@@ -185,6 +186,15 @@ def test_imports_inside_a_recipe_are_no_reads(project, monkeypatch) -> None:
         assert beside_guard.K == 1
     assert active.violations == []
     del sys.modules["beside_guard"]
+
+
+def test_looking_for_installed_libraries_inside_a_recipe_is_no_read(project, monkeypatch) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.syspath_prepend("")
+    with guard(project) as active:
+        importlib.invalidate_caches()
+        assert list(importlib.metadata.entry_points(group="no such group")) == []
+    assert active.violations == []
 
 
 def test_installed_libraries_inside_of_the_project_may_be_read(project) -> None:

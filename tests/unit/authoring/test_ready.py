@@ -247,7 +247,6 @@ ALL = f'b.assign_regions("a", points="points", regions="regions", {ASSIGN}'
         (ALL + ', inputs={"points": "x"})', "inputs="),
         (ALL + ', outputs=("a", "b"))', "outputs="),
         (ALL + ', grain=b.rows("points"))', "grain="),
-        (ALL + ', policy="require")', "not available yet"),
         (ALL + ', keep="n{stat}", each={"state": ["CA"]})', "no parameter 'stat'"),
         (ALL + ', keep="n{state}")', "no parameter 'state'"),
         (ALL + ', each={"points": [1]})', "has the name of an input"),

@@ -10,6 +10,7 @@ from builder.digests import Digest, digest_of
 from builder.errors import BuilderError
 from builder.execute.contents import FILE, MOST_CARRIED_BYTES, brought_back, set_apart
 from builder.execute.spec import AttemptSpec, InputSpec, IntakeSpec, Item, RecipeSpec
+from builder.nouns import replace
 from builder.store.manifest import Layer, Manifest, Part
 from builder.store.parts import content_of, inlined
 
@@ -43,6 +44,19 @@ def test_many_lie_beside_the_attempt_and_come_back_as_they_were(tmp_path: Path) 
     assert len(sent) < 2000 * 1000 < len(spec.to_bytes())
     assert (Path(spec.scratch) / FILE).stat().st_size == 2000 * SIZE
     assert brought_back(AttemptSpec.from_bytes(sent)) == spec
+
+
+def test_what_a_version_has_beside_its_layers_comes_back_too(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path, 300)
+    assert isinstance(spec.work, RecipeSpec)
+    files, gathered = spec.work.inputs
+    delta = Layer((inlined(b"delta"),), (inlined(b"gone"),))
+    items = tuple(
+        replace(i, manifest=i.manifest and replace(i.manifest, delta=delta, index=(inlined(b"index"),)))
+        for i in gathered.items
+    )
+    spec = replace(spec, work=replace(spec.work, inputs=(files, replace(gathered, items=items))))
+    assert brought_back(AttemptSpec.from_bytes(set_apart(spec).to_bytes())) == spec
 
 
 def test_the_spec_of_an_intake_is_as_it_was(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_recipes_inputs_travel_by_reference(situation: Any, manifest_of: Any) 
     table = manifest_of("table")
     spec = recipe_attempt(
         PLACE, situation, step, "m-1-1-1", 1, {"t[k=1]": Version(table.digest, 4)}.__getitem__, {4: table}.__getitem__,
-        {"m[k=1]": table},
+        {"m[k=1]": table}, None,
     )  # fmt: skip
     assert isinstance(spec.work, RecipeSpec)
     files, item = (i.items[0] for i in spec.work.inputs)
@@ -94,6 +94,8 @@ def test_a_recipes_inputs_travel_by_reference(situation: Any, manifest_of: Any) 
 def test_several_outputs_are_named_in_the_recipe_and_in_the_graph(situation: Any, manifest_of: Any) -> None:
     made = manifest_of("m")
     step = situation.graph.steps["split"]
-    spec = recipe_attempt(PLACE, situation, step, "x-1-1-1", 1, lambda n: Version(made.digest, 1), lambda n: made, {})
+    spec = recipe_attempt(
+        PLACE, situation, step, "x-1-1-1", 1, lambda n: Version(made.digest, 1), lambda n: made, {}, None
+    )
     assert isinstance(spec.work, RecipeSpec)
     assert spec.work.outputs == (("good", "split.good"), ("bad", "split.bad"))

@@ -49,8 +49,8 @@ class Source:
 
     def take(self, *names: str, **rest):
         """(table, schema, manifest) of these files."""
-        manifest, schema = take_in(self.spec(*names, **rest), PartFolder(self.store), self.scratch)
-        return read_table(self.store, manifest), schema, manifest
+        taken = take_in(self.spec(*names, **rest), PartFolder(self.store), self.scratch)
+        return read_table(self.store, taken.manifest), taken.schema, taken.manifest
 
     def rows(self, *names: str, **rest) -> dict:
         """The columns of these files as lists."""

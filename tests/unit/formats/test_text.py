@@ -345,3 +345,14 @@ def test_an_open_quote_is_told_without_reading_the_rest_into_one_field(source, m
     monkeypatch.setattr(locate, "_FIELD_CHARS", 1000)
     source.write("a.csv", "k,v\n1,2\n" + '3,"x\n' + "9,9\n" * 1000)
     assert (source.error().code, source.error().place) == ("bad-row", "data/a.csv:3")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_an_empty_field_at_the_end_of_a_file_is_null_with_or_without_a_line_end(source, end):
+    source.write("a.csv", f'id,name,note\n1,"x",y\n2,"z",{end}')
+    assert source.rows()["note"] == ["y", None]
+
+
+def test_a_quote_that_opens_in_the_last_line_and_is_never_closed_is_an_error(source):
+    source.write("a.csv", 'id,note\n1,x\n2,"never closed')
+    assert source.error().code == "bad-row"

@@ -16,6 +16,7 @@ from builder.store.fsck import damaged_parts, forget, set_ledger_aside
 from builder.store.ledger import FILE, Ledger
 from builder.store.manifest import Manifest
 from builder.store.parts import PartFolder
+from builder.tables.batches import LOW, map_batch
 from builder.tables.schema import Column, Schema
 from builder.tables.write import write_table
 
@@ -91,10 +92,14 @@ def test_a_table_is_checked_by_its_rows(shop: Any) -> None:
     assert damaged_parts(shop.ledger, shop.store) == [("part has other rows", one.parts[0].path)]
 
 
-def test_a_table_without_its_row_hashes_is_damaged(shop: Any) -> None:
+def test_a_table_whose_row_hashes_were_changed_is_damaged(shop: Any) -> None:
     made = table(shop)
-    (shop.store / (made.parts[0].path + ".rows")).unlink()
-    assert damaged_parts(shop.ledger, shop.store) == [("part missing", made.parts[0].path)]
+    path = shop.store / made.parts[0].path
+    word = map_batch(shop.store, made.parts[0]).column(LOW)[7].as_py().to_bytes(8, "little")
+    content = path.read_bytes()
+    assert content.count(word) == 1
+    overwritten(path, content.replace(word, bytes([word[0] ^ 1]) + word[1:]))
+    assert damaged_parts(shop.ledger, shop.store) == [("part has other rows", made.parts[0].path)]
     forget(shop.ledger, shop.committer, [made.parts[0].path])
     assert shop.parts() == set()
 

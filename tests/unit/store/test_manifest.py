@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ def table(*layers: Layer, rows: int = 5, schema: Schema = SCHEMA) -> Manifest:
 
 
 def part(name: str, rows: int = 5) -> Part:
-    return Part(f"parts/{name}.parquet", rows, 10 * rows)
+    return Part(f"parts/{name}.arrow", rows, 10 * rows)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,8 @@ def part(name: str, rows: int = 5) -> Part:
         table(Layer((part("a"),))),
         table(Layer((part("a"), part("b"))), Layer((part("c"),), (part("d", 2),))),
         table(),
+        replace(table(), nulls={"id": 0, "n": 0, "g": 3}, base=digest_bytes(b"base"), delta=Layer((part("e"),))),
+        replace(table(Layer((part("a"),))), index=(part("i"), Part("inline/x", 1, 1, "f", "d", b"x"))),
         Manifest("table", digest_bytes(b"t"), (), schema=Schema(()), base=digest_bytes(b"base")),
         Manifest("json", digest_bytes(b"{}"), (Layer((Part("parts/x", 0, 2, "x.json", "d" * 64),)),), bytes=2),
         Manifest(
@@ -41,7 +44,9 @@ def test_a_manifest_comes_back_from_json(manifest: Manifest) -> None:
 
 def test_the_parts_of_all_layers_are_listed() -> None:
     manifest = table(Layer((part("a"), part("b"))), Layer((part("c"),), (part("d"),)))
-    assert [p.path for p in manifest.parts] == [f"parts/{n}.parquet" for n in "abcd"]
+    assert [p.path for p in manifest.parts] == [f"parts/{n}.arrow" for n in "abcd"]
+    more = replace(manifest, delta=Layer((part("e"),), (part("f"),)), index=(part("g"),))
+    assert [p.path for p in more.parts] == [p.path for p in more.files] == [f"parts/{n}.arrow" for n in "abcdefg"]
 
 
 def test_the_layout_is_not_in_the_digest() -> None:

@@ -11,7 +11,7 @@ import pytest
 from builder.digests import digest_bytes
 from builder.errors import BuilderError
 from builder.store.manifest import Part
-from builder.store.parts import INLINE_BYTES, PartFolder, content_of, inlined, is_whole, row_hashes_of
+from builder.store.parts import INLINE_BYTES, PartFolder, content_of, inlined, is_whole
 
 
 def test_what_is_small_is_said_by_who_opens_the_folder(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_small_part_travels_as_json_with_its_bytes(content: bytes) -> None:
     part = inlined(content, name="a/b.txt")
     assert Part.from_json(json.loads(json.dumps(part.to_json()))) == part
     assert (content_of(part), part.bytes, part.digest) == (content, len(content), digest_bytes(content))
-    assert is_whole(part) and row_hashes_of(part) == b""
+    assert is_whole(part)
 
 
 def test_a_part_in_a_file_is_written_as_before_there_were_others() -> None:
@@ -39,16 +39,10 @@ def test_each_small_part_has_a_name_of_its_own() -> None:
     assert one.path != other.path and one.path.startswith("inline/")
 
 
-def test_a_tables_bytes_are_its_file_and_then_its_row_hashes() -> None:
-    part = inlined(b"PAR1" + b"h" * 32, rows=2)
-    assert (content_of(part), row_hashes_of(part)) == (b"PAR1", b"h" * 32)
-
-
 @pytest.mark.parametrize("content", [b"", b"good ", b"goob", b"food"])
 def test_other_bytes_than_were_written_are_never_given_out(content: bytes) -> None:
     spoiled = replace(inlined(b"good"), content=content)
     assert not is_whole(spoiled)
-    for read in (content_of, row_hashes_of):
-        with pytest.raises(BuilderError) as caught:
-            read(spoiled)
-        assert (caught.value.code, caught.value.hint) == ("store-damaged", "builder fsck --repair")
+    with pytest.raises(BuilderError) as caught:
+        content_of(spoiled)
+    assert (caught.value.code, caught.value.hint) == ("store-damaged", "builder fsck --repair")

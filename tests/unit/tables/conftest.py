@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from builder.store.manifest import Layer, Manifest, Part
 from builder.store.parts import PartFolder
 from builder.tables.arrow import arrow_schema, arrow_type
+from builder.tables.batches import write_batch
+from builder.tables.order import sort_by_key
 from builder.tables.schema import Schema
 from builder.tables.write import TableWriter
 
@@ -51,14 +52,13 @@ class Shelf:
             layers.append(Layer(written, self._deletes(deletes, schema)))
             before = after
         full = self.write(versions[-1], schema)
-        return Manifest("table", full.digest, tuple(layers), full.rows, full.bytes, schema, full.columns, full.digest)
+        return replace(full, layers=tuple(layers))
 
     def _deletes(self, keys: list[Row], schema: Schema) -> tuple[Part, ...]:
         if not keys:
             return ()
-        relative, path = PartFolder(self.path).fresh(".parquet")
-        pq.write_table(self.table(keys, schema.select(schema.key)), path)
-        return (Part(relative, len(keys), path.stat().st_size),)
+        ordered = sort_by_key(self.table(keys, schema.select(schema.key)), schema.key)
+        return (write_batch(ordered, PartFolder(self.path)),)
 
 
 @pytest.fixture(scope="session")

@@ -91,7 +91,7 @@ def test_a_damaged_part_is_told_with_its_path(own_shelf: Any, damage: str) -> No
     elif damage == "empty":
         path.write_bytes(b"")
     elif damage == "flipped":
-        raw[60] ^= 0xFF
+        raw[raw.index(b"x" * 50) + 60] ^= 0xFF
         path.write_bytes(raw)
     for read in (lambda: read_table(own_shelf.path, manifest), lambda: list(read_parts(own_shelf.path, manifest))):
         with pytest.raises(BuilderError) as caught:

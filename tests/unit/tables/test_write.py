@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from builder.errors import BuilderError
 from builder.store import disk, parts
 from builder.store.manifest import Manifest
 from builder.store.parts import PartFolder
+from builder.tables.batches import HIGH, LOW, read_batch
 from builder.tables.cells import hash_rows
 from builder.tables.read import read_table
 from builder.tables.schema import Column, Schema
@@ -39,7 +39,7 @@ def files(shelf: Any) -> list[Path]:
 
 def keys_of(shelf: Any, manifest: Manifest) -> list[list[tuple[Any, ...]]]:
     assert manifest.schema is not None
-    tables = [pq.read_table(shelf.path / p.path, columns=list(manifest.schema.key)) for p in manifest.parts]
+    tables = [read_batch(shelf.path, p, manifest.schema.key) for p in manifest.parts]
     return [[tuple(r[k] for k in manifest.schema.key) for r in t.to_pylist()] for t in tables]
 
 
@@ -69,20 +69,26 @@ def test_parts_of_a_keyed_table_have_disjoint_ranges(shelf: Any, rows: list[dict
     assert flat == sorted(set(flat))
 
 
-def test_row_hashes_lie_beside_each_part(shelf: Any) -> None:
+def test_row_hashes_lie_in_each_part(shelf: Any) -> None:
     rows = [{"k": f"{i:03}", "v": i} for i in range(100)]
     manifest = shelf.write(rows, ONE, part_rows=30)
     assert len(manifest.parts) == 4
     total = 0
     for part in manifest.parts:
-        table = pq.read_table(shelf.path / part.path)
-        beside = np.fromfile(shelf.path / (part.path + ".rows"), "<u8").reshape(-1, 2)
-        assert (beside == hash_rows(table, ONE)[0]).all()
-        assert part.rows == table.num_rows
-        sizes = [(shelf.path / (part.path + end)).stat().st_size for end in ("", ".rows")]
-        assert part.bytes == sum(sizes)
-        total += sum(int(low) | int(high) << 64 for low, high in beside)
+        table = read_batch(shelf.path, part, None)
+        assert table.column_names == ["k", "v", LOW, HIGH]
+        words = np.stack([table.column(LOW).to_numpy(), table.column(HIGH).to_numpy()], axis=1)
+        assert (words == hash_rows(table, ONE)[0]).all()
+        assert part.rows == table.num_rows and part.bytes == (shelf.path / part.path).stat().st_size
+        total += sum(int(low) | int(high) << 64 for low, high in words)
     assert total % (1 << 128) == sum(int(c, 16) for c in manifest.columns.values()) % (1 << 128)
+
+
+def test_nulls_are_counted_column_by_column(shelf: Any) -> None:
+    rows = [{"k": f"{i * 7 % 50:03}", "v": None if i % 3 else i} for i in range(50)]
+    assert shelf.write(rows, ONE).nulls == {"k": 0, "v": 33}
+    assert shelf.write(rows, ONE, batch=7, part_rows=5, run_bytes=100).nulls == {"k": 0, "v": 33}
+    assert shelf.write([], ONE).nulls == {"k": 0, "v": 0}
 
 
 def test_an_unkeyed_table_keeps_its_order_and_its_order_counts(shelf: Any) -> None:
@@ -185,7 +191,7 @@ def test_disorder_after_whole_parts_sorts_them_in(own_shelf: Any) -> None:
 def test_runs_and_parts_are_gone_after_abort_and_runs_after_finish(own_shelf: Any) -> None:
     rows = [{"k": f"{i * 37 % 101:03}", "v": i} for i in range(101)]
     manifest = own_shelf.write(rows, ONE, batch=9, run_bytes=100, part_rows=20)
-    expected = {own_shelf.path / (p.path + end) for p in manifest.parts for end in ("", ".rows")}
+    expected = {own_shelf.path / p.path for p in manifest.parts}
     assert set(files(own_shelf)) == expected
     writer = own_shelf.writer(ONE, run_bytes=100, part_rows=5)
     for start in range(0, 101, 10):
@@ -211,13 +217,13 @@ def test_a_failed_write_leaves_no_file_and_says_what_to_do(own_shelf: Any, monke
     assert caught.value.code == "store-full" and files(own_shelf) == []
 
 
-def test_parts_are_read_only_and_hold_no_pandas_metadata(shelf: Any) -> None:
+def test_parts_are_read_only_and_any_arrow_reader_opens_them(shelf: Any) -> None:
     manifest = shelf.write([{"k": "a", "v": 1}], ONE)
     path = shelf.path / manifest.parts[0].path
     assert path.stat().st_mode & 0o222 == 0
-    metadata = pq.read_metadata(path)
-    assert b"pandas" not in (metadata.metadata or {})
-    assert metadata.row_group(0).column(0).is_stats_set and metadata.row_group(0).column(0).compression == "ZSTD"
+    with pa.OSFile(str(path)) as file:
+        table = pa.ipc.open_file(file).read_all()
+    assert table.select(["k", "v"]).to_pylist() == [{"k": "a", "v": 1}]
 
 
 def test_no_part_is_known_before_it_is_on_disk(own_shelf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +231,7 @@ def test_no_part_is_known_before_it_is_on_disk(own_shelf: Any, monkeypatch: pyte
     monkeypatch.setattr(disk, "on_write", lambda operation, path: seen.append(f"{operation} {path.name}"))
     manifest = own_shelf.write([{"k": "a", "v": 1}], ONE)
     name = Path(manifest.parts[0].path).name
-    assert f"sync {name}" in seen and f"sync {name}.rows" in seen
+    assert seen.index(f"write {name}") < seen.index(f"sync {name}")
 
 
 def test_large_slices_are_cut_into_equal_parts(shelf: Any) -> None:

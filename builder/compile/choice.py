@@ -1,0 +1,123 @@
+"""Whether a step is brought up to date from what changed, or runs whole: by predicted cost. Pure.
+
+Decides by what this project's own runs took; before a step has run both ways, by how the cost of its rule grows with
+the share of rows that changed. Whether an update is allowed at all, `plan.basis` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from builder.compile.predict import Choice, History, Measured, median
+from builder.nouns import dataclass
+from builder.store.manifest import Manifest
+
+CROSSING = {"rows": 0.4, "groups": 0.1, "fold": 0.3, "spatial": 0.3, "update": 0.4}
+"""The share of changed rows at which an update by a rule takes as long as a full run, until it was measured."""
+
+WORTH = 0.9
+"""An update is taken where it is predicted to cost less than this share of a full run."""
+FIXED_S = 0.05
+"""What an update costs however little changed, until it was measured; also what is lost without regret on a small
+table: there the share decides, so that the same change goes the same way each time."""
+
+_APART = 3
+"""How many times larger one update must have been than another, for the two to tell what a row costs."""
+
+always = False
+"""Whether an update is taken wherever one is allowed, whatever it costs: for tests, whose tables are small."""
+
+
+class Tried(Protocol):
+    """What one attempt took; `rows_tested` counts the rows that an update looked at."""
+
+    @property
+    def wall_s(self) -> float:
+        """Its seconds."""
+
+    @property
+    def bytes_in(self) -> int:
+        """The bytes of its inputs."""
+
+    @property
+    def rows_in(self) -> int:
+        """The rows of its inputs."""
+
+    @property
+    def rows_tested(self) -> int:
+        """The rows that an update looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a full run reads: the bytes of all inputs, and the rows of the one that its rule goes by."""
+
+    bytes: int
+    rows: int
+
+
+def choose(rule: str, rows: int, of: Read, whole: Sequence[Tried], updates: Sequence[Tried]) -> Choice:
+    """The cheaper way to bring a step up to date.
+
+    Parameters
+    ----------
+    rows
+        How many rows of its input an update has to look at.
+    of
+        All that a full run reads.
+    whole, updates
+        The latest attempts of either way.
+    """
+    full_s = _full_s(whole, of)
+    slope_s = (full_s or 0.0) / CROSSING[rule] / max(1, of.rows)
+    update_s = _update_s(updates, rows, slope_s)
+    share = rows / max(1, of.rows)
+    if update_s is None and full_s is not None:
+        update_s = FIXED_S + slope_s * rows
+    if always:
+        return Choice(True, update_s, full_s, rows)
+    if update_s is None or full_s is None:
+        return Choice(share < WORTH * CROSSING[rule], update_s, full_s, rows)
+    is_as_good = share < CROSSING[rule] and update_s - full_s < FIXED_S
+    return Choice(is_as_good or update_s < WORTH * full_s, update_s, full_s, rows)
+
+
+def _full_s(whole: Sequence[Tried], of: Read) -> float | None:
+    """Seconds of a full run: as it took before, scaled to what it reads now."""
+    seen = [Measured(t.wall_s, t.bytes_in, t.rows_in) for t in whole]
+    found = History({"": seen}).predict("", "", of.bytes, of.rows) if seen else None
+    return None if found is None else found.s
+
+
+def _update_s(updates: Sequence[Tried], rows: int, slope_s: float) -> float | None:
+    """Seconds of an update: what it costs however little changed, and so much for each row.
+
+    What a row costs is seen where updates of different sizes were; else it is `slope_s`, or all that one took.
+    """
+    if not updates:
+        return None
+    small, large = (pick(updates, key=lambda t: t.rows_tested) for pick in (min, max))
+    if large.rows_tested > _APART * max(1, small.rows_tested):
+        slope_s = max(0.0, large.wall_s - small.wall_s) / (large.rows_tested - small.rows_tested)
+    slope_s = min([slope_s, *(t.wall_s / t.rows_tested for t in updates if t.rows_tested)])
+    return slope_s * rows + median(max(0.0, t.wall_s - slope_s * t.rows_tested) for t in updates)
+
+
+def most_that_differ(old: Manifest, new: Manifest) -> int:
+    """How many rows differ between two versions at most, by their manifests alone."""
+    if old.digest == new.digest:
+        return 0
+    shared = 0
+    for one, other in zip(old.layers, new.layers, strict=False):
+        if [p.path for p in one.parts] != [p.path for p in other.parts]:
+            break
+        shared += 1
+    if shared and shared == len(old.layers):
+        return sum(p.rows for layer in new.layers[shared:] for p in layer.parts)
+    if new.base == old.digest and new.delta is not None:
+        return sum(p.rows for p in new.delta.parts)
+    return max(old.rows, new.rows)
+
+
+__all__ = ["CROSSING", "Choice", "Read", "choose", "most_that_differ"]

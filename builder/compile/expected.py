@@ -1,0 +1,114 @@
+"""Which way each step of a plan is expected to go, as far as can be told before anything runs. Pure.
+
+Decides how much of a dataset changes that is still to be built: as large a share as of what it is made from. What a
+source holds that was not taken in yet is not known, and nor is the way of what reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
+
+from builder.compile.choice import Choice, Read, Tried, choose, most_that_differ
+from builder.digests import Digest
+from builder.graph.graph import Step
+from builder.plan.basis import Basis, basis_of
+from builder.plan.keys import step_fields
+from builder.plan.plan import Memory, Plan, digest_of_read
+from builder.plan.verdict import Action
+from builder.store.manifest import Manifest
+
+NEAR_EDGES = 0.25
+"""The share of points near edges of regions of which all changed a little: 20 % of the airports in a revision of the
+counties."""
+
+
+class Past(Protocol):
+    """What a ledger tells of versions and of attempts."""
+
+    def inputs(self, key: Digest) -> Mapping[str, int]:
+        """The manifest of each table that was read for a key, by number."""
+
+    def difference(self, old: Digest, new: Digest) -> tuple[int, int, int] | None:
+        """Rows that differ between two digests, where that was counted."""
+
+    def ways(self, steps: Iterable[str]) -> Mapping[str, tuple[Sequence[Tried], Sequence[Tried]]]:
+        """The latest attempts of each step that ran whole, and those that were updates."""
+
+
+def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
+    """The choice between an update and a full run, of each step that may be updated and whose changes are known."""
+    graph = plan.situation.graph
+    read = partial(digest_of_read, plan.versions, memory)
+    shares: dict[str, float] = {}
+    found: dict[str, Choice] = {}
+    for name in plan.steps:
+        step = graph.steps[name]
+        recipe = graph.recipes[step.recipe]
+        if plan.is_forced or plan.verdicts[name].action is not Action.RUN:
+            continue
+        if recipe.grain.kind == "whole" and not recipe.update:
+            continue
+        basis = basis_of(step, recipe, step_fields(step, plan.situation, read), memory)
+        share = None if isinstance(basis, str) else _share(plan, memory, past, step, basis, shares)
+        if isinstance(basis, str) or share is None:
+            continue
+        shares.update(dict.fromkeys(step.targets, share))
+        held = {n: _held(plan, memory, n) for n in step.reads}
+        found[name] = choice_of(step, basis, min(1.0, share), held, past)
+    return found
+
+
+def _share(
+    plan: Plan, memory: Memory, past: Past, step: Step, basis: Basis, shares: Mapping[str, float]
+) -> float | None:
+    """The share of rows that an update has to look at; None where one of the changes is not known."""
+    known = past.inputs(basis.key)
+    total = 0.0
+    for name in basis.changed:
+        version = plan.versions.get(name)
+        if version is not None and version.manifest is not None and name in known:
+            share = share_between(past, memory.manifest(known[name]), memory.manifest(version.manifest))
+        elif name in shares:
+            share = shares[name]
+        else:
+            return None
+        total += share * weight(step, basis, name)
+    return total
+
+
+def weight(step: Step, basis: Basis, name: str) -> float:
+    """What share of the main input's rows a change of all rows of an input touches."""
+    is_main = any(edge.parameter == basis.of and name in edge.names for edge in step.edges)
+    return NEAR_EDGES if basis.rule == "spatial" and not is_main else 1.0
+
+
+def _held(plan: Plan, memory: Memory, name: str) -> Manifest | None:
+    """The version of a dataset that is read, or the last one of what is still to be built."""
+    version = plan.versions.get(name)
+    if version is not None:
+        return None if version.manifest is None else memory.manifest(version.manifest)
+    key = memory.current_key(name)
+    found = {} if key is None else memory.trace(key)
+    return memory.manifest(found[name][0]) if name in found else None
+
+
+def share_between(past: Past, old: Manifest, new: Manifest) -> float:
+    """The share of rows that differ between two versions: as counted before, or at most."""
+    counted = past.difference(old.digest, new.digest)
+    changed = most_that_differ(old, new) if counted is None else sum(counted)
+    return changed / max(1, old.rows, new.rows)
+
+
+def choice_of(step: Step, basis: Basis, share: float, held: Mapping[str, Manifest | None], past: Past) -> Choice:
+    """The cheaper way of a step of whose input this share of the rows changed.
+
+    `held` has what the step reads; None for what is no table, or not known.
+    """
+    main = next((e.names[0] for e in step.edges if e.parameter == basis.of), basis.changed[0])
+    table = held.get(main)
+    rows = table.rows if table is not None else 0
+    whole, updates = past.ways([step.name])[step.name]
+    size = sum(m.bytes for m in held.values() if m is not None)
+    return choose(basis.rule, round(share * rows), Read(size, rows), whole, updates)

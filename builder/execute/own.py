@@ -1,0 +1,132 @@
+"""A recipe's own update: called with the last output and what changed, it says which rows to put and which to drop.
+
+Decides what such a function sees. It is trusted to give what a full run would; audits look whether it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from builder.errors import error
+from builder.execute.call import Call
+from builder.execute.rules import Bases, delta_of, schema_of
+from builder.execute.spec import InputSpec, UpdateSpec
+from builder.execute.updating import Replaced, Unfit
+from builder.graph.declare import FULL
+from builder.graph.declare import Delta as Answer
+from builder.tables.arrow import arrow_schema, conform
+from builder.tables.delta import Delta
+from builder.tables.frames import to_frame
+from builder.tables.read import read_table
+from builder.tables.schema import Schema
+
+
+class Change:
+    """What changed in one input: ``upserts``, rows as they are now, and ``deleted``, keys of rows that are no more."""
+
+    def __init__(self, given: InputSpec, delta: Delta, call: Call) -> None:
+        self._given = given
+        self._delta = delta
+        self._call = call
+
+    @property
+    def upserts(self) -> Any:
+        """The rows that came or changed, as they are now, with the columns that the recipe reads."""
+        schema = schema_of(self._given)
+        names = schema.names if self._given.columns is None else schema.named(self._given.columns)
+        return to_frame(self._delta.upserts(names), schema.select(names))
+
+    @property
+    def deleted(self) -> Any:
+        """The keys of the rows that went."""
+        schema = schema_of(self._given)
+        return to_frame(self._delta.deleted, schema.select(schema.key))
+
+    def old(self, columns: Any = None) -> Any:
+        """The rows that changed or went, as they were; with these columns, or all."""
+        schema = schema_of(self._given)
+        names = schema.names if columns is None else tuple(columns)
+        return to_frame(self._delta.before(names), schema.select(names))
+
+
+def update(call: Call, spec: UpdateSpec, bases: Bases) -> Replaced:
+    """The rows to put in place and the keys to drop, by output, as the recipe's own update says.
+
+    Raises
+    ------
+    RecipeError
+        ``result-type`` where it returns something else than `builder.Delta` or `builder.FULL`.
+    """
+    own = call.callee.decl.update
+    if own is None:
+        raise Unfit("it has no update of its own")
+    deltas = {given.parameter: Change(given, delta_of(call, spec, given), call) for given in _changed(call, spec)}
+    previous = {o: _frame(call, bases[t].schema, bases[t]) for o, t in call.work.outputs}
+    is_single = not call.decl.outputs
+    answer = call.guarded(partial(own, previous[""] if is_single else previous, deltas))
+    answers = {"": answer} if is_single or answer is FULL else answer
+    if answer is FULL:
+        raise Unfit("its own update asks for a full run")
+    if not isinstance(answers, Mapping) or set(answers) != set(previous):
+        raise _wrong(call, answers)
+    if not all(isinstance(a, Answer) for a in answers.values()):
+        raise _wrong(call, next(a for a in answers.values() if not isinstance(a, Answer)))
+    schemas = {o: bases[t].schema for o, t in call.work.outputs}
+    gone = {o: _keys(call, a.deleted, schemas[o]) for o, a in answers.items()}
+    tested = sum(d.upserted.num_rows + d.deleted.num_rows for d in (c._delta for c in deltas.values()))
+    return Replaced({o: _rows(a.upserts, schemas[o]) for o, a in answers.items()}, gone, tested)
+
+
+def _changed(call: Call, spec: UpdateSpec) -> list[InputSpec]:
+    """The inputs that an own update hears of: every single table."""
+    for given in call.work.inputs:
+        if given.shape != "one" and any(item.name in spec.before for item in given.items):
+            raise Unfit(f"a part of '{given.parameter}' changed, which has no delta")
+    return [g for g in call.work.inputs if g.shape == "one" and g.items[0].manifest and g.items[0].manifest.schema]
+
+
+def _frame(call: Call, schema: Schema | None, base: Any) -> Any:
+    assert schema is not None
+    return to_frame(read_table(call.store, base), schema)
+
+
+def _rows(value: Any, schema: Schema | None) -> Any:
+    """The rows to put; None puts none."""
+    assert schema is not None
+    return arrow_schema(schema).empty_table() if value is None else value
+
+
+def _keys(call: Call, value: Any, schema: Schema | None) -> pa.Table:
+    """The keys to drop as a table: of a frame its key columns, of a list the values of a single one."""
+    import pandas as pd
+
+    assert schema is not None
+    keys = schema.select(schema.key)
+    if value is None:
+        return arrow_schema(keys).empty_table()
+    try:
+        if isinstance(value, pa.Table):
+            frame = value
+        elif isinstance(value, pd.DataFrame):
+            frame = pa.Table.from_pandas(value, preserve_index=False)
+        else:
+            frame = pa.table({schema.key[0]: pa.array(value, from_pandas=True)})
+    except (TypeError, pa.ArrowException) as cause:
+        raise _wrong(call, value) from cause
+    if not set(schema.key) <= set(frame.column_names):
+        raise _wrong(call, value)
+    return conform(frame.select(schema.key), keys, place=call.place)
+
+
+def _wrong(call: Call, value: Any) -> Exception:
+    return error(
+        "result-type",
+        f"the own update of '{call.spec.step}' returned {type(value).__name__}",
+        place=call.place,
+        hint="return b.Delta(upserts, deleted), with frames that have the key's columns, or b.FULL",
+        target=call.spec.step,
+    )

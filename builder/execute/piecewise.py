@@ -1,0 +1,114 @@
+"""A full run of a step in pieces of its input, one after the other: tables larger than memory go through.
+
+Decides when a step goes in pieces: its rows depend on rows of one large table, one by one, and nothing asks to see the
+whole. Pieces that come out with different dtypes are no pieces of one table, and the step runs in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from builder.execute.call import Call, check_moved
+from builder.execute.inputs import wanted_type
+from builder.execute.rules import columns_of, frame_of, main_of_grain, manifest_of, others_of
+from builder.execute.spec import InputSpec
+from builder.execute.updating import Unfit
+from builder.store.manifest import Manifest
+from builder.tables.frames import from_result
+from builder.tables.read import filter_rows, read_parts
+from builder.tables.schema import Schema
+from builder.tables.write import TableWriter
+
+PIECEWISE = ("rows", "spatial", "fold")
+PIECE_ROWS = 1 << 20
+PIECE_BYTES = 256 << 20
+
+
+def run_in_pieces(call: Call) -> dict[str, Manifest] | None:
+    """The manifest of each target that a step makes; None where it has to run in one.
+
+    Raises
+    ------
+    BuilderError
+        What the recipe raises, as in a run of the whole.
+    """
+    main = _main(call)
+    if main is None:
+        return None
+    if call.decl.grain.kind == "fold":
+        return _counted_up(call, main)
+    writers: dict[str, tuple[TableWriter, Schema]] = {}
+    try:
+        for made in _made(call, main):
+            for output, target in call.work.outputs:
+                _append(call, writers, target, made[output])
+        check_moved(call.work, call.spec.step)
+        return {target: writer.finish() for target, (writer, _) in writers.items()} or None
+    except BaseException as caught:
+        for writer, _ in writers.values():
+            writer.abort()
+        if isinstance(caught, Unfit):
+            return None
+        raise
+
+
+def _made(call: Call, main: InputSpec) -> Iterator[dict[str, Any]]:
+    """What the function makes of each piece, by output."""
+    for rows in _pieces(call, main):
+        yield call.run({main.parameter: frame_of(call, main, rows), **others_of(call, main, rows)})
+
+
+def _append(call: Call, writers: dict[str, tuple[TableWriter, Schema]], target: str, value: Any) -> None:
+    """Write what the function made of a piece after what it made of those before."""
+    decl = call.decl
+    table, schema = from_result(value, decl.key, decl.columns, recipe=call.spec.step, place=call.place)
+    if target not in writers:
+        writers[target] = TableWriter(call.folder, schema, scratch=call.scratch), schema
+    writer, first = writers[target]
+    if schema != first:
+        raise Unfit("its pieces have different dtypes")
+    writer.append(table)
+
+
+def _counted_up(call: Call, main: InputSpec) -> dict[str, Manifest]:
+    """The counters of all pieces together."""
+    ((output, target),) = call.work.outputs
+    total = None
+    for made in _made(call, main):
+        total = made[output] if total is None else call.merge(total, made[output])
+    check_moved(call.work, call.spec.step)
+    return {target: call.results.write(total)}
+
+
+def _main(call: Call) -> InputSpec | None:
+    """The large table whose rows the step goes by; None where it has to run in one."""
+    if call.decl.grain.kind not in PIECEWISE or call.decl.check is not None or not call.decl.key:
+        return None
+    main = main_of_grain(call)
+    if main is None or wanted_type(call.annotation(main)) == "dask":
+        return None
+    table = manifest_of(main)
+    return main if table.rows > PIECE_ROWS or table.bytes > PIECE_BYTES else None
+
+
+def _pieces(call: Call, main: InputSpec) -> Iterator[pa.Table]:
+    """The rows of the main input in key order, as far as the recipe reads them, in pieces of about one size."""
+    names = columns_of(call, main)
+    manifest = main.items[0].manifest
+    assert manifest is not None
+    pending: list[pa.Table] = []
+    rows = 0
+    for table in read_parts(call.store, manifest, names):
+        pending.append(filter_rows(table, main.where))
+        rows += pending[-1].num_rows
+        if rows >= PIECE_ROWS or sum(t.nbytes for t in pending) >= PIECE_BYTES:
+            yield pa.concat_tables(pending)
+            pending, rows = [], 0
+    if pending:
+        yield pa.concat_tables(pending)
+
+
+__all__ = ["run_in_pieces"]

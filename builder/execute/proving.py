@@ -1,0 +1,123 @@
+"""Whether a recipe is what its grain says: rows given alone have to come out as they did in the whole.
+
+Decides the rows to try: some at random, the same for the same input, and some with nulls, which is where a mean or a
+rank of the whole shows. Proves nothing about rows that were not tried; audits go on where this ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from builder.errors import BuilderError, error
+from builder.execute.call import Call
+from builder.execute.rules import distinct, frame_of, main_of_grain, others_of, rows_asked, schema_of
+from builder.execute.spec import InputSpec
+from builder.execute.updating import Unfit, table_of
+from builder.store.manifest import Manifest
+from builder.tables.among import rows_among
+from builder.tables.batches import HIGH, LOW, hashed_table
+from builder.tables.cells import hash_rows
+from builder.tables.read import read_table
+from builder.tables.schema import Schema
+
+MOST_ROWS = 1000
+MOST_GROUPS = 20
+_NULLS = 3
+"""Rows with a null that are tried of each column."""
+
+
+def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
+    """Refuse a recipe whose rows, given alone, come out otherwise than in the whole.
+
+    Raises
+    ------
+    RecipeError
+        ``not-a-row-recipe`` with an example.
+    """
+    grain = call.decl.grain
+    main = main_of_grain(call)
+    if grain.kind not in ("rows", "groups") or call.decl.ready_made is not None or main is None:
+        return
+    owners = _some_rows(call, main) if grain.kind == "rows" else _some_groups(call, main, grain.by)
+    keys = [m.schema.key for m in made.values() if m.schema is not None]
+    if owners.num_rows == 0 or len(keys) < len(made) or not all(set(owners.column_names) <= set(k) for k in keys):
+        return
+    rows = rows_asked(call, main, owners)
+    try:
+        pieces = call.run({main.parameter: frame_of(call, main, rows), **others_of(call, main, rows)})
+    except BuilderError as cause:
+        raise _not_so(call, owners.num_rows, [("alone", cause.message)]) from cause
+    for output, target in call.work.outputs:
+        _compare(call, pieces[output], made[target], owners)
+
+
+def _some_rows(call: Call, main: InputSpec) -> pa.Table:
+    """The keys of some rows of the input: fewer than all of them."""
+    manifest, schema = main.items[0].manifest, schema_of(main)
+    assert manifest is not None
+    count = min(MOST_ROWS, manifest.rows // 2)
+    chosen = np.random.default_rng(int(manifest.digest[:16], 16)).choice(manifest.rows, count, replace=False)
+    names = [n for n in schema.names if manifest.nulls.get(n) and n not in schema.key]
+    table = read_table(call.store, manifest, (*schema.key, *names))
+    empty = [pc.indices_nonzero(pc.is_null(table.column(n))).slice(0, _NULLS).to_numpy() for n in names]
+    at = np.unique(np.concatenate([chosen, *empty])) if count else chosen
+    return table.select(schema.key).take(pa.array(at.astype(np.int64)))
+
+
+def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...]) -> pa.Table:
+    """The values of some groups of the input."""
+    manifest = main.items[0].manifest
+    assert manifest is not None
+    groups = distinct(read_table(call.store, manifest, by)).drop_null()
+    count = min(MOST_GROUPS, groups.num_rows // 2)
+    groups = groups.sort_by([(name, "ascending") for name in by])
+    chosen = np.random.default_rng(int(manifest.digest[:16], 16)).choice(groups.num_rows, count, replace=False)
+    return groups.take(pa.array(np.sort(chosen)))
+
+
+def _compare(call: Call, piece: Any, made: Manifest, owners: pa.Table) -> None:
+    """Refuse rows that differ between what they are alone and what they are in the whole."""
+    schema = made.schema
+    assert schema is not None
+    whole = rows_among(call.store, made, owners, (*schema.names, LOW, HIGH))
+    try:
+        alone = table_of(call, piece, schema)
+    except Unfit:
+        return  # dtypes by the luck of a few rows say nothing of the rows
+    now, was = _hashes(hashed_table(alone, hash_rows(alone, schema)[0])), _hashes(whole)
+    for rows, own, other in ((alone, now, set(was)), (whole, was, set(now))):
+        odd = next((at for at, pair in enumerate(own) if pair not in other), None)
+        if odd is not None:
+            key = rows.select(schema.key).slice(odd, 1)
+            facts = [("in the whole", _row(whole, key, schema)), ("alone", _row(alone, key, schema))]
+            raise _not_so(call, owners.num_rows, facts)
+
+
+def _hashes(rows: pa.Table) -> list[tuple[int, int]]:
+    return list(zip(rows.column(LOW).to_pylist(), rows.column(HIGH).to_pylist(), strict=True))
+
+
+def _row(rows: pa.Table, key: pa.Table, schema: Schema) -> str:
+    """The row of a key for people, its first columns."""
+    for name in schema.key:
+        rows = rows.filter(pc.equal(rows.column(name), key.column(name)[0]))
+    if rows.num_rows == 0:
+        return "no such row"
+    return ", ".join(f"{n} {str(rows.column(n)[0].as_py())[:60]!r}" for n in schema.names[:8])
+
+
+def _not_so(call: Call, count: int, facts: list[tuple[str, str]]) -> BuilderError:
+    kind = call.decl.grain.kind
+    return error(
+        "not-a-row-recipe",
+        f"'{call.spec.step}' is declared with grain=b.{kind}(…), and its rows depend on more than that",
+        place=call.place,
+        facts=[("tried alone", f"{count:,} {kind}"), *facts],
+        hint="take grain= away, or compute each row from its own row, and each group from its own rows",
+        target=call.spec.step,
+    )

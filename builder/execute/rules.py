@@ -1,0 +1,226 @@
+"""The rules of grains: which rows of an input are given again after a change, and what the function makes of them.
+
+Decides, for each grain, whose output rows a change can touch. What is said of a grain here is what a recipe promises by
+declaring it. Never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from builder.execute.call import Call
+from builder.execute.inputs import wanted_type
+from builder.execute.spec import InputSpec, UpdateSpec
+from builder.execute.updating import Regiven, Replaced, Unfit, table_of
+from builder.store.manifest import Manifest
+from builder.tables.among import rows_among
+from builder.tables.delta import Delta, delta_between
+from builder.tables.frames import to_frame
+from builder.tables.read import filter_rows
+from builder.tables.schema import Schema
+
+Bases = Mapping[str, Manifest]
+
+
+def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
+    """The rows of the input that changed, or whose row in a table that is looked up changed, one by one."""
+    main = main_of(call, update)
+    delta = delta_of(call, update, main)
+    touched = delta.upserted
+    for given in call.work.inputs:
+        if given.on is not None and _name(given) in update.before:
+            touched = union(touched, _looking_up(call, update, given, main))
+    owners = union(touched, delta.deleted)
+    return given_again(call, main, touched, owners, bases)
+
+
+def give_groups(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
+    """All rows of each group that a changed row is in, or was in."""
+    main = main_of(call, update)
+    delta = delta_of(call, update, main)
+    by = update.by
+    groups = union(distinct(delta.upserts(by)), distinct(delta.before(by)))
+    return given_again(call, main, groups, groups, bases)
+
+
+def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
+    """Counters less what rows gave that are no more as they were, with what rows give as they are now."""
+    main = main_of(call, update)
+    delta = delta_of(call, update, main)
+    ((output, target),) = call.work.outputs
+    schema = bases[target].schema
+    assert schema is not None
+    names = columns_of(call, main)
+    sides = []
+    rest = others_of(call, main)
+    for rows in (delta.upserts(names), delta.before(names)):
+        arrived = frame_of(call, main, filter_rows(rows, main.where))
+        sides.append(call.run({main.parameter: arrived, **rest})[output])
+    counted = [table_of(call, side, schema) for side in sides]
+    touched = union(*(side.select(schema.key) for side in counted))
+    previous = to_frame(rows_among(call.store, bases[target], touched, schema.names), schema)
+    folded = call.fold(previous, *sides)
+    return Replaced({output: folded}, {output: touched}, delta.added + delta.removed + 2 * delta.changed)
+
+
+# -- what arrives ------------------------------------------------------------------------------------------------------
+
+
+def main_of(call: Call, update: UpdateSpec) -> InputSpec:
+    """The input whose rows the rule goes by."""
+    given = next(i for i in call.work.inputs if i.parameter == update.of)
+    if not schema_of(given).key:
+        raise Unfit(f"'{_name(given)}' has no key, so that its rows cannot be told apart")
+    return given
+
+
+def main_of_grain(call: Call) -> InputSpec | None:
+    """The single keyed table that the recipe's grain goes by; None where it names no such input."""
+    of = call.decl.grain.of
+    for given in call.work.inputs:
+        item = given.items[0] if given.shape == "one" else None
+        if item is not None and of in (given.parameter, item.name, item.name.partition("[")[0]):
+            return given if item.manifest and item.manifest.schema and item.manifest.schema.key else None
+    return None
+
+
+def _name(given: InputSpec) -> str:
+    return given.items[0].name
+
+
+def manifest_of(given: InputSpec) -> Manifest:
+    """The version now of an input that is one table."""
+    manifest = given.items[0].manifest
+    if manifest is None or manifest.schema is None:
+        raise Unfit(f"'{_name(given)}' is no table")
+    return manifest
+
+
+def schema_of(given: InputSpec) -> Schema:
+    """The schema of an input that is one table."""
+    schema = manifest_of(given).schema
+    assert schema is not None
+    return schema
+
+
+def delta_of(call: Call, update: UpdateSpec, given: InputSpec) -> Delta:
+    """What changed in an input since the base was built."""
+    now = manifest_of(given)
+    found = delta_between(call.store, update.before.get(_name(given), now), now)
+    if found is None:
+        raise Unfit(f"'{_name(given)}' has another schema or key than before")
+    return found
+
+
+def columns_of(call: Call, main: InputSpec) -> tuple[str, ...]:
+    """The columns to read of the main input: those that arrive, and those by which rows are chosen or looked up."""
+    schema = schema_of(main)
+    wanted = schema.names if main.columns is None else schema.named(main.columns)
+    looked_up = (given.on for given in call.work.inputs if given.on is not None)
+    return tuple(dict.fromkeys((*wanted, *(c for c, _ in main.where), *looked_up)))
+
+
+def given_again(
+    call: Call,
+    main: InputSpec,
+    touched: pa.Table,
+    owners: pa.Table,
+    bases: Bases,
+    arrived: Mapping[str, Any] | None = None,
+) -> Regiven:
+    """What the function makes of the rows of the main input that have these values.
+
+    `arrived` has the other inputs, where they do not arrive as in a full run.
+    """
+    _check_carried(owners, bases)
+    if touched.num_rows == 0:
+        return Regiven(owners, None, 0)
+    rows = rows_asked(call, main, touched)
+    if rows.num_rows == 0:
+        return Regiven(owners, None, touched.num_rows)
+    rest = others_of(call, main, rows) if arrived is None else arrived
+    return Regiven(owners, call.run({main.parameter: frame_of(call, main, rows), **rest}), touched.num_rows)
+
+
+def rows_asked(call: Call, main: InputSpec, touched: pa.Table) -> pa.Table:
+    """The rows of the main input that have these values, as far as the recipe reads them."""
+    return filter_rows(rows_among(call.store, manifest_of(main), touched, columns_of(call, main)), main.where)
+
+
+def _check_carried(owners: pa.Table, bases: Bases) -> None:
+    """Refuse outputs whose key does not say whose each row is."""
+    for target, base in bases.items():
+        assert base.schema is not None
+        lost = next((n for n in owners.column_names if n not in base.schema.key), None)
+        if lost is not None:
+            raise Unfit(f"'{lost}' is not in the key of '{target}', so that its rows cannot be found by it")
+
+
+def frame_of(call: Call, given: InputSpec, rows: pa.Table, wanted: str = "") -> Any:
+    """Some rows of an input as it arrives in a full run, or as the wanted kind of frame."""
+    schema = schema_of(given)
+    names = schema.names if given.columns is None else schema.named(given.columns)
+    return call.arrival.frame(
+        rows.select(names), schema.select(names), wanted or wanted_type(call.annotation(given)), _name(given)
+    )
+
+
+def others_of(call: Call, main: InputSpec, rows: pa.Table | None = None) -> dict[str, Any]:
+    """All other inputs as they arrive; of a table that is looked up only the rows that these `rows` look up."""
+    found = {}
+    for given in call.work.inputs:
+        if given is main:
+            continue
+        is_whole = given.on is None or rows is None
+        found[given.parameter] = call.arrived(given) if is_whole else _looked_up(call, given, main, rows)
+    return found
+
+
+# -- looking up --------------------------------------------------------------------------------------------------------
+
+
+def _side_key(given: InputSpec, main: InputSpec) -> str:
+    """The one column that names the rows of a table that is looked up."""
+    assert given.on is not None
+    schema = schema_of(given)
+    if len(schema.key) != 1:
+        raise Unfit(f"'{_name(given)}' is looked up, and no single column names its rows")
+    if schema.column(schema.key[0]).dtype != schema_of(main).column(given.on).dtype:
+        raise Unfit(f"'{given.on}' and '{schema.key[0]}' of '{_name(given)}' are of different dtypes")
+    return schema.key[0]
+
+
+def _looking_up(call: Call, update: UpdateSpec, given: InputSpec, main: InputSpec) -> pa.Table:
+    """The keys of the rows that look a changed row up."""
+    assert given.on is not None
+    side = delta_of(call, update, given)
+    changed = union(side.upserted, side.deleted)
+    values = pa.table({given.on: changed.column(_side_key(given, main))})
+    return rows_among(call.store, manifest_of(main), values, schema_of(main).key)
+
+
+def _looked_up(call: Call, given: InputSpec, main: InputSpec, rows: pa.Table) -> Any:
+    """The rows of a table that these rows of the main input look up, as they arrive."""
+    assert given.on is not None
+    key = _side_key(given, main)
+    values = pc.drop_null(rows.column(given.on).combine_chunks().unique())
+    return frame_of(
+        call, given, rows_among(call.store, manifest_of(given), pa.table({key: values}), schema_of(given).names)
+    )
+
+
+# -- sets of keys ------------------------------------------------------------------------------------------------------
+
+
+def distinct(rows: pa.Table) -> pa.Table:
+    """Each combination of values once."""
+    return rows.group_by(rows.column_names, use_threads=False).aggregate([])
+
+
+def union(one: pa.Table, *others: pa.Table) -> pa.Table:
+    """The rows of all, each once."""
+    return distinct(pa.concat_tables([one, *(o.select(one.column_names).cast(one.schema) for o in others)]))

@@ -1,0 +1,121 @@
+"""The rule of points and regions: which points may lie in another region now, and the few regions they are asked of.
+
+Decides by edges: a region holds a point as before unless the point is near an edge that changed. Membership is never
+had from an overlay: the points in question are asked again, of an index of only the regions that they can be in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from builder.execute.call import Call
+from builder.execute.indexes import nearly_index_of, note_nearly, read_of
+from builder.execute.rules import (
+    Bases,
+    delta_of,
+    frame_of,
+    given_again,
+    main_of,
+    manifest_of,
+    rows_asked,
+    schema_of,
+    union,
+)
+from builder.execute.spec import InputSpec, UpdateSpec
+from builder.execute.updating import Regiven, Unfit
+from builder.nouns import dataclass, replace
+from builder.tables.among import rows_among
+from builder.tables.delta import Delta
+from builder.tables.read import read_table
+from builder.tables.schema import GEOMETRY
+
+MOST_ASKED = 0.6
+"""The share of the points from which on to ask all of them anew is no more work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of regions: the boxes around their changed edges, and the ids of all that changed, came or went."""
+
+    boxes: np.ndarray
+    ids: pa.Array
+
+
+def reassign(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
+    """The points that changed, and those near changed edges of regions, with the regions they lie in now."""
+    points = main_of(call, update)
+    regions = next(i for i in call.work.inputs if i is not points)
+    delta = delta_of(call, update, points)
+    if regions.items[0].name not in update.before:
+        owners = union(delta.upserted, delta.deleted)
+        return given_again(call, points, delta.upserted, owners, bases, {regions.parameter: call.arrived(regions)})
+    moved = _moved(call, update, regions)
+    touched = union(delta.upserted, _near(call, points, moved))
+    if touched.num_rows > MOST_ASKED * manifest_of(points).rows and call.decl.policy != "require":
+        raise Unfit(f"{touched.num_rows:,} points are near changed edges")
+    arrived = _few_regions(call, update, points, regions, touched, moved)
+    return given_again(call, points, touched, union(touched, delta.deleted), bases, {regions.parameter: arrived})
+
+
+def _moved(call: Call, update: UpdateSpec, regions: InputSpec) -> Moved:
+    """How the regions changed."""
+    from builder.transforms.region_changes import changed_boxes
+
+    schema = schema_of(regions)
+    region_id = call.region_id
+    if schema.key != (region_id,):
+        raise Unfit(f"'{region_id}' is not the key of the regions")
+    delta: Delta = delta_of(call, update, regions)
+    ids = union(delta.upserted, delta.deleted).column(region_id).combine_chunks()
+    names = (region_id, *schema.named((GEOMETRY,)))
+    old, new = (_shapes(rows, ids) for rows in (delta.before(names), delta.upserts(names)))
+    return Moved(changed_boxes(old, new), ids)
+
+
+def _shapes(rows: pa.Table, ids: pa.Array) -> np.ndarray:
+    """The geometry of each of these regions; None for one that is not there."""
+    import pyarrow.compute as pc
+    import shapely
+
+    at = pc.index_in(ids, rows.column(0).combine_chunks())
+    return np.asarray(shapely.from_wkb(rows.column(1).combine_chunks().take(at).to_numpy(zero_copy_only=False)))
+
+
+def _near(call: Call, points: InputSpec, moved: Moved) -> pa.Table:
+    """The keys of the points in one of the boxes."""
+    from builder.transforms.region_changes import near
+
+    lon, lat = call.lon_lat
+    key = schema_of(points).key
+    rows = read_table(call.store, manifest_of(points), tuple(dict.fromkeys((*key, lon, lat))))
+    is_near = near(moved.boxes, *(rows.column(c).to_numpy() for c in (lon, lat)))
+    return rows.select(key).filter(pa.array(is_near))
+
+
+def _few_regions(
+    call: Call, update: UpdateSpec, points: InputSpec, regions: InputSpec, touched: pa.Table, moved: Moved
+) -> Any:
+    """An index of the regions that any of these points can be in; of all where no earlier one is kept."""
+    from builder.transforms import RegionIndex
+
+    name = regions.items[0].name
+    before = replace(regions, items=(replace(regions.items[0], manifest=update.before[name]),))
+    found = nearly_index_of(call.store, read_of(before))
+    if found is None:
+        return call.arrived(regions)
+    index, changed = found
+    lon, lat = call.lon_lat
+    rows = rows_asked(call, points, touched)
+    _, at = index.pairs(*(rows.column(c).to_numpy() for c in (lon, lat)), predicate="intersects")
+    held = index.ids.take(np.unique(at))
+    ids = pa.concat_arrays([pa.array(held, moved.ids.type), pa.array(sorted(changed), moved.ids.type), moved.ids])
+    note_nearly(call.store, read_of(before), read_of(regions), moved.ids.to_pylist())
+    asked = pa.table({call.region_id: ids.unique()})
+    few = rows_among(call.store, manifest_of(regions), asked, schema_of(regions).named(regions.columns or ()))
+    return RegionIndex(frame_of(call, regions, few, "geopandas"), call.region_id, threads=1)
+
+
+__all__ = ["reassign"]

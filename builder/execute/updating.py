@@ -1,0 +1,204 @@
+"""Outputs made from their last version and from what changed in the inputs, by the rule of a grain.
+
+Decides what an update has to prove before it may stand for a full run: the schema that a full run would give, rows that
+belong to what changed. What a rule cannot follow is `Unfit`, and the step runs whole. Never commits.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+from builder.errors import error
+from builder.execute.call import Call, check_moved
+from builder.execute.spec import Output, UpdateSpec
+from builder.execute.ways import must_update
+from builder.store.manifest import Manifest
+from builder.tables.among import rows_among
+from builder.tables.arrow import conform
+from builder.tables.frames import from_result, to_frame
+from builder.tables.order import sort_by_key
+from builder.tables.read import read_table
+from builder.tables.schema import Schema
+from builder.tables.update import Updated, write_update
+
+_RULES: Final = {
+    "rows": ("builder.execute.rules", "give_rows"),
+    "groups": ("builder.execute.rules", "give_groups"),
+    "fold": ("builder.execute.rules", "fold"),
+    "spatial": ("builder.execute.spatial", "reassign"),
+    "update": ("builder.execute.own", "update"),
+}
+
+_WIDENED = ("int64", "bool", "float64")
+"""Dtypes that a column has by the luck of its nulls, where nobody declared it: pandas widens whole numbers that meet
+one."""
+
+
+class Unfit(Exception):
+    """A rule cannot follow this change; the message says why the step runs whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Regiven:
+    """Rows that were given again, by output, in place of all that belonged to the same owners.
+
+    ``owners`` holds, each once, the values of the columns that a row's owner is known by: the key of the input's row,
+    or the columns of a group. ``pieces`` is what the function made of them; None where it had nothing to make.
+    ``tested`` counts the rows of the input that were looked at.
+    """
+
+    owners: pa.Table
+    pieces: Mapping[str, Any] | None
+    tested: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Rows to put in place by key, and keys whose rows go where none is put; by output."""
+
+    upserts: Mapping[str, Any]
+    gone: Mapping[str, pa.Table]
+    tested: int
+
+
+def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
+    """The outputs of a step, brought up to date by a rule; None where it has to run whole.
+
+    Raises
+    ------
+    BuilderError
+        What the recipe raises, as in a full run; ``not-a-row-recipe`` where a row belongs to none that it was given.
+    """
+    module, name = _RULES[update.rule]
+    rule = getattr(importlib.import_module(module), name)
+    try:
+        bases = {target: _base(call, target) for _, target in call.work.outputs}
+        with call.placed():
+            change: Regiven | Replaced = rule(call, update, bases)
+        check_moved(call.work, call.spec.step)
+        made = {t: _written(call, change, output, bases[t]) for output, t in call.work.outputs}
+    except Unfit as why:
+        call.folder.discard()
+        if call.decl.policy == "require":
+            raise must_update(call.spec.step, call.place, str(why)) from None
+        sys.stdout.write(f"runs whole: {why}\n")
+        return None
+    if call.decl.check is not None:
+        _check_whole(call, made)
+    return tuple(
+        Output(t, m.manifest, (m.added, m.removed, m.changed), update.rule, change.tested) for t, m in made.items()
+    )
+
+
+def _base(call: Call, target: str) -> Manifest:
+    """The last version of an output, which has to be a keyed table."""
+    base = call.spec.previous.get(target)
+    if base is None or base.schema is None or not base.schema.key:
+        raise Unfit(f"'{target}' has no key, so that no row of it can be replaced")
+    if base.rows and not base.nulls:
+        raise Unfit(f"the last version of '{target}' was written by an older builder")
+    return base
+
+
+def _written(call: Call, change: Regiven | Replaced, output: str, base: Manifest) -> Updated:
+    """A new version of one output."""
+    assert base.schema is not None
+    schema = base.schema
+    if isinstance(change, Replaced):
+        upserts, gone = table_of(call, change.upserts[output], schema), change.gone[output]
+    else:
+        upserts = _nothing(schema) if change.pieces is None else table_of(call, change.pieces[output], schema)
+        _check_owners(call, upserts, change.owners)
+        gone = rows_among(call.store, base, change.owners, schema.key)
+    made = write_update(call.store, base, upserts, gone, call.folder)
+    _check_luck(call, base, made.manifest)
+    return made
+
+
+def _nothing(schema: Schema) -> pa.Table:
+    from builder.tables.arrow import arrow_schema
+
+    return arrow_schema(schema).empty_table()
+
+
+def table_of(call: Call, value: Any, schema: Schema) -> pa.Table:
+    """What a function returned as a table of this very schema.
+
+    Raises
+    ------
+    Unfit
+        A column came out with another dtype than in the whole.
+    """
+    decl = call.decl
+    table, found = from_result(value, decl.key, decl.columns, recipe=call.spec.step, place=call.place)
+    if found == schema:
+        return table
+    before, now = {c.name: c for c in schema.columns}, {c.name: c for c in found.columns}
+    for name in dict.fromkeys((*before, *now)):
+        if before.get(name) != now.get(name):
+            was, is_now = (c.dtype if c else "not there" for c in (before.get(name), now.get(name)))
+            raise Unfit(f"column '{name}' came out as {is_now} and was {was}; columns= would say what it is")
+    if found.key != schema.key:
+        raise Unfit("its key changed")
+    return conform(table.select(schema.names), schema, place=call.place)
+
+
+def _check_luck(call: Call, base: Manifest, made: Manifest) -> None:
+    """Refuse an update after which a full run might give a column another dtype, since nobody declared it."""
+    assert base.schema is not None
+    if call.decl.columns or call.decl.ready_made is not None or made is base:
+        return
+    if not base.rows or not made.rows:
+        raise Unfit("the dtypes of a table without rows are not those of one with rows; columns= would say them")
+    for column in base.schema.columns:
+        before, now = base.nulls[column.name], made.nulls[column.name]
+        is_widened = column.dtype in _WIDENED and (before == 0) != (now == 0)
+        if is_widened or (before == base.rows) != (now == made.rows) or column.dtype.startswith("decimal"):
+            raise Unfit(f"the dtype of '{column.name}' may depend on all its values; columns= would say what it is")
+
+
+def _check_owners(call: Call, upserts: pa.Table, owners: pa.Table) -> None:
+    """Refuse rows that belong to none of the owners that the function was given the rows of.
+
+    Raises
+    ------
+    Unfit
+        The output does not carry what its rows' owners are known by.
+    RecipeError
+        ``not-a-row-recipe``.
+    """
+    names = owners.column_names
+    lost = [n for n in names if n not in upserts.column_names]
+    if lost:
+        raise Unfit(f"its rows do not carry '{lost[0]}' of the rows that they come from")
+    stray = upserts.select(names).join(owners, names, join_type="left anti")
+    if stray.num_rows == 0:
+        return
+    examples = stray.slice(0, 3).to_pylist()
+    raise error(
+        "not-a-row-recipe",
+        f"'{call.spec.step}' gave rows for others than it was given",
+        place=call.place,
+        facts=[("rows", "; ".join(", ".join(f"{k} {v!r}" for k, v in row.items()) for row in examples))],
+        hint="take grain= away, or let each row of the output depend on its own row of the input alone",
+        target=call.spec.step,
+    )
+
+
+def _check_whole(call: Call, made: Mapping[str, Updated]) -> None:
+    """Apply the recipe's own check to the whole of its outputs, as a full run would."""
+    pieces = {}
+    for output, target in call.work.outputs:
+        manifest = made[target].manifest
+        assert manifest.schema is not None
+        pieces[output] = to_frame(read_table(call.store, manifest), manifest.schema)
+    call.check(pieces)
+
+
+__all__ = ["Regiven", "Replaced", "Unfit", "sort_by_key", "table_of", "updated"]

@@ -1,0 +1,97 @@
+"""What an update of a step may start from: its present outputs, where all that differs is content that a rule follows.
+
+Decides when an increment is allowed; whether it is worth it, `compile.choice` says. Code, environment, parameters or
+declarations that changed always mean a full run. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import zip_longest
+
+from builder.digests import Digest
+from builder.graph.grains import edge_of
+from builder.graph.graph import Edge, RecipeNode, Step
+from builder.nouns import dataclass
+from builder.plan.keys import Field, columns_read, subject_of
+from builder.plan.verdict import Traces
+
+_WHY = {
+    "recipe": "its code changed",
+    "version": "its version changed",
+    "parameter": "its parameters changed",
+    "environment": "the environment changed",
+    "project": "a file that counts for all recipes changed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an update starts from: the key of the present outputs, the rule, and the inputs whose content differs.
+
+    ``of`` is the parameter whose rows the rule goes by; empty for an own update.
+    """
+
+    key: Digest
+    rule: str
+    changed: tuple[str, ...]
+    of: str = ""
+    by: tuple[str, ...] = ()
+
+
+def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces) -> Basis | str:
+    """What an update of a step may start from, or why it has to run whole.
+
+    Parameters
+    ----------
+    fields
+        Those of the key that the step is to be built under.
+    """
+    rule = "update" if recipe.update else recipe.grain.kind
+    if rule == "whole":
+        return "its rows may depend on all of its input"
+    if recipe.policy == "full":
+        return 'its policy is "full"'
+    if not recipe.pure:
+        return "it is no function of its inputs"
+    key = traces.built_key(step.name)
+    if key is None:
+        return "it was not built before"
+    refusal, changed = _changed(step, traces.fields(key), fields)
+    if refusal:
+        return refusal
+    main = edge_of(recipe.grain, step.edges)
+    refusal = "" if rule == "update" else _refusal(rule, main, step.edges, changed)
+    if refusal:
+        return refusal
+    return Basis(key, rule, changed, main.parameter if main else "", recipe.grain.by)
+
+
+def _changed(step: Step, before: Iterable[Field], now: Iterable[Field]) -> tuple[str, tuple[str, ...]]:
+    """Why no update is allowed, or else the datasets among the inputs whose content differs."""
+    read = {subject_of(n, columns_read(edge)): n for edge in step.edges for n in edge.names}
+    changed = []
+    for old, new in zip_longest(before, now):
+        if old == new:
+            continue
+        if old is None or new is None or old[:2] != new[:2]:
+            return "it reads other inputs than before", ()
+        if new[0] not in ("source", "upstream"):
+            return _WHY.get(new[0], "its declaration changed"), ()
+        changed.append(read[new[1]])
+    return ("" if changed else "nothing that it reads changed"), tuple(dict.fromkeys(changed))
+
+
+def _refusal(rule: str, main: Edge | None, edges: Iterable[Edge], changed: tuple[str, ...]) -> str:
+    """Why a rule cannot follow these changes; empty where it can."""
+    if main is None or main.shape != "one":
+        return "its rows go by no single table"
+    for edge in edges:
+        lost = next((n for n in edge.names if n in changed), None)
+        if lost is None or edge is main or edge.on is not None or (rule == "spatial" and edge.shape == "one"):
+            continue
+        return f"'{lost}' changed, which every row may depend on"
+    return ""
+
+
+__all__ = ["Basis", "basis_of"]

@@ -1,0 +1,183 @@
+"""What leads from one version of a keyed table to another: keys put in, keys taken out, rows before and after.
+
+Decides how it is found, cheapest first: equal digests, layers that one version has beyond the other, the change that
+made one from the other, row hashes. Exact: a row that came out as it was is in none of them. A change of schema or key
+has no delta. Never reads rows that do not differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from builder.store.manifest import Layer, Manifest
+from builder.tables.arrow import arrow_schema
+from builder.tables.batches import read_batch, words_of
+from builder.tables.keys import Positions, overlaid
+from builder.tables.layers import read_merged, table_schema
+from builder.tables.lookup import Located, Marks, at_positions, locate, take
+from builder.tables.order import Key, distinct_keys
+from builder.tables.schema import Schema
+
+Words = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """The difference of two versions of a keyed table; tables of keys and rows are in key order.
+
+    ``upserted`` are the keys of rows that are new or changed, ``deleted`` those of rows that are gone. ``is_new`` tells
+    for each upserted key whether the old version has no row of it.
+    """
+
+    old: Manifest
+    new: Manifest
+    upserted: pa.Table
+    deleted: pa.Table
+    is_new: Marks
+    after: Located
+    earlier: Located
+
+    @property
+    def added(self) -> int:
+        """How many rows only the new version has."""
+        return int(self.is_new.sum())
+
+    @property
+    def changed(self) -> int:
+        """How many rows both have and differ."""
+        return len(self.is_new) - self.added
+
+    @property
+    def removed(self) -> int:
+        """How many rows only the old version has."""
+        count: int = self.deleted.num_rows
+        return count
+
+    def upserts(self, columns: Sequence[str], *, hashed: bool = False) -> pa.Table:
+        """These columns of the new rows of all upserted keys."""
+        return take(self.after, columns, hashed=hashed)
+
+    def before(self, columns: Sequence[str], *, hashed: bool = False) -> pa.Table:
+        """These columns of the old rows of all upserted and deleted keys, as far as there were any."""
+        return take(self.earlier, columns, hashed=hashed)
+
+
+def delta_between(store: Path, old: Manifest, new: Manifest) -> Delta | None:
+    """What leads from `old` to `new`; None where they have no key, or differ in schema or key.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``.
+    """
+    schema = table_schema(new)
+    if not schema.key or table_schema(old).digest() != schema.digest():
+        return None
+    layers = _recorded(old, new)
+    if layers is not None:
+        keys = _mentioned(store, layers, schema)
+    else:
+        keys = overlaid(*_unpaired(store, old, new), schema.key)
+    return _of_keys(store, old, new, keys)
+
+
+def predicted_rows(old: Manifest, new: Manifest) -> int | None:
+    """No fewer rows than differ, as the manifests alone tell; None where they do not tell."""
+    if old.schema is None or new.schema is None or not new.schema.key or old.schema.digest() != new.schema.digest():
+        return None
+    layers = _recorded(old, new)
+    return None if layers is None else sum(layer.rows for layer in layers)
+
+
+def _recorded(old: Manifest, new: Manifest) -> tuple[Layer, ...] | None:
+    """Layers that hold all that differs, as far as the manifests tell."""
+    if old.digest == new.digest:
+        return ()
+    count = len(old.layers)
+    if [[p.path for p in la.parts] for la in new.layers[:count]] == [[p.path for p in la.parts] for la in old.layers]:
+        return new.layers[count:]
+    if new.base == old.digest:
+        return new.layers[-1:] if new.delta is None else (new.delta,)
+    return None
+
+
+def _mentioned(store: Path, layers: Sequence[Layer], schema: Schema) -> pa.Table:
+    """The keys that these layers put in or take out."""
+    none = arrow_schema(schema.select(schema.key)).empty_table()
+    tables = [read_batch(store, part, schema.key).cast(none.schema) for layer in layers for part in layer.parts]
+    return distinct_keys([none, *tables], schema.key)
+
+
+def _of_keys(store: Path, old: Manifest, new: Manifest, keys: pa.Table) -> Delta:
+    """The delta, of which all keys that differ are known and perhaps some that do not."""
+    was, now = locate(store, old, keys), locate(store, new, keys)
+    in_both = was.is_found & now.is_found
+    is_same = np.zeros(keys.num_rows, bool)
+    is_same[in_both] = (_hashes(was.only(in_both)) == _hashes(now.only(in_both))).all(axis=1)
+    is_upserted = now.is_found & ~is_same
+    is_deleted = was.is_found & ~now.is_found
+    return Delta(
+        old,
+        new,
+        keys.filter(pa.array(is_upserted)),
+        keys.filter(pa.array(is_deleted)),
+        ~was.is_found[is_upserted],
+        now.only(is_upserted),
+        was.only(was.is_found & ~is_same),
+    )
+
+
+def _hashes(located: Located) -> Words:
+    return words_of(take(located, (), hashed=True))
+
+
+def _unpaired(store: Path, old: Manifest, new: Manifest) -> tuple[pa.Table, pa.Table]:
+    """The keys of each version's rows whose hash the other version does not have."""
+    key = table_schema(new).key
+    (was, old_rows), (now, new_rows) = _hashed_rows(store, old, key), _hashed_rows(store, new, key)
+    left, right = unpaired(was, now)
+    return _keys_at(store, old, old_rows, left), _keys_at(store, new, new_rows, right)
+
+
+def _hashed_rows(store: Path, manifest: Manifest, key: Key) -> tuple[Words, pa.Table | None]:
+    """Row hashes in row order; with the keys where there are several layers, for which they are read anyway."""
+    if len(manifest.layers) <= 1:
+        return words_of(read_merged(store, manifest, (), hashed=True)), None
+    rows = read_merged(store, manifest, key, hashed=True)
+    return words_of(rows), rows.select(key)
+
+
+def _keys_at(store: Path, manifest: Manifest, rows: pa.Table | None, positions: Positions) -> pa.Table:
+    key = table_schema(manifest).key
+    if rows is None:
+        return take(at_positions(store, manifest, positions), key)
+    return rows.take(pa.array(positions)).combine_chunks()
+
+
+def unpaired(was: Words, now: Words) -> tuple[Positions, Positions]:
+    """Positions of row hashes that the other side does not have, both in order; a few that it has may be among them.
+
+    Rows that are equal mostly stand in the same order, so one walk pairs nearly all; only the rest is sorted.
+    """
+    from builder.tables.search import pair_hashes
+
+    old_left, new_left = np.ones(len(was), bool), np.ones(len(now), bool)
+    columns = [np.ascontiguousarray(words[:, n]) for words in (was, now) for n in (0, 1)]
+    pair_hashes(columns[0], columns[1], columns[2], columns[3], old_left, new_left)
+    left, right = np.flatnonzero(old_left), np.flatnonzero(new_left)
+    if len(left) == 0 or len(right) == 0:
+        return left, right
+    order = np.argsort(was[left, 0])
+    spot = np.minimum(np.searchsorted(was[left, 0][order], now[right, 0]), len(left) - 1)
+    # Of old rows with equal low words one alone is found here; the others are told apart by their keys.
+    candidate = order[spot]
+    is_equal = (was[left][candidate] == now[right]).all(axis=1)
+    is_left = np.ones(len(left), bool)
+    is_left[candidate[is_equal]] = False
+    return left[is_left], right[~is_equal]

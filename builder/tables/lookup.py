@@ -1,0 +1,255 @@
+"""Rows of a version by key, or by the values of some columns, without reading the rest of it.
+
+Decides which row is meant where layers hold several of one key: the newest, none where the newest mention deletes it.
+Finds by searching the mapped key columns of each part; what it finds is a position, read only by `take`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from builder.errors import error
+from builder.store.manifest import Layer, Manifest, Part
+from builder.tables.arrow import arrow_schema
+from builder.tables.batches import Mapped, damaged, open_mapped, read_batch
+from builder.tables.cells import hash_values
+from builder.tables.keys import Keys, Positions
+from builder.tables.layers import fields_of, table_schema, with_hashes
+from builder.tables.schema import Schema
+
+Marks = npt.NDArray[np.bool_]
+Hit = tuple[Mapped, Positions, Positions]  # a part, which keys, which of the part's rows
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where rows lie, in a version's row order: for each a part and a row in it; -1 for a key that no row holds."""
+
+    schema: Schema
+    opened: tuple[Mapped, ...]
+    part: Positions
+    row: Positions
+
+    @property
+    def is_found(self) -> Marks:
+        """For each key that was located, whether a row holds it."""
+        found: Marks = self.part >= 0
+        return found
+
+    def only(self, marks: Marks | Positions) -> Located:
+        """Some of these, by marks or by positions among them."""
+        return Located(self.schema, self.opened, self.part[marks], self.row[marks])
+
+
+def locate(store: Path, manifest: Manifest, keys: pa.Table) -> Located:
+    """Where the row of each key lies; the keys are all different and in key order, without nulls.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: a part is missing, or another than was written.
+    """
+    schema = table_schema(manifest)
+    keys = _conformed(keys, schema, schema.key)
+    found = _Found(schema, keys.num_rows)
+    left = np.arange(keys.num_rows)
+    for layer in reversed(manifest.layers):
+        sought = keys if len(left) == keys.num_rows else keys.take(pa.array(left))
+        is_open = np.ones(len(left), bool)
+        for opened, which, rows in _hits(store, layer.upserts, sought):
+            found.put(opened, left[which], rows)
+            is_open[which] = False
+        for _, which, _ in _hits(store, layer.deletes, sought):
+            is_open[which] = False
+        left = left[is_open]
+        if len(left) == 0:
+            break
+    return found.located()
+
+
+def locate_prefix(store: Path, manifest: Manifest, keys: pa.Table) -> Located:
+    """Where the rows lie whose first key columns hold one of these keys, which are all different and in key order.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``, as `locate`.
+    """
+    schema = table_schema(manifest)
+    names = tuple(keys.column_names)
+    if names != schema.key[: len(names)]:
+        raise error("internal", f"{names} are not the first columns of the key")
+    sought = _conformed(keys, schema, names)
+    return _newest(store, manifest, [list(_hits(store, layer.upserts, sought)) for layer in manifest.layers])
+
+
+def scan(store: Path, manifest: Manifest, values: pa.Table) -> Located:
+    """Where the rows lie that hold one of these rows of values in their columns; null is equal to null.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``.
+    """
+    schema = table_schema(manifest)
+    names = tuple(values.column_names)
+    wanted = _conformed(values, schema, names)
+    hits = [[hit for part in layer.upserts for hit in _matching(store, part, wanted)] for layer in manifest.layers]
+    return _newest(store, manifest, hits)
+
+
+def at_positions(store: Path, manifest: Manifest, positions: Positions) -> Located:
+    """Where the rows at these ascending positions lie, of a version of one layer."""
+    found = _Found(table_schema(manifest), len(positions))
+    start = 0
+    for part in manifest.layers[0].upserts if manifest.layers else ():
+        first, last = np.searchsorted(positions, (start, start + part.rows))
+        if last > first:
+            found.put(open_mapped(store, part), np.arange(first, last), positions[first:last] - start)
+        start += part.rows
+    return found.located()
+
+
+def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> pa.Table:
+    """These columns of the rows that were found, in their order; with `hashed` also `LOW` and `HIGH`.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: texts that lie outside of their part.
+    """
+    names = with_hashes(tuple(columns), hashed)
+    fields = fields_of(located.schema, names)
+    pieces, order = [], []
+    for number in np.unique(located.part[located.part >= 0]).tolist():
+        at = np.flatnonzero(located.part == number)
+        opened = located.opened[number]
+        pieces.append(pa.Table.from_arrays(_rows(opened, located.row[at], names), schema=fields))
+        opened.release()
+        order.append(at)
+    if not pieces:
+        return fields.empty_table()
+    table, ranks = pa.concat_tables(pieces), np.concatenate(order)
+    if len(pieces) > 1 and (np.diff(ranks) < 0).any():
+        return table.combine_chunks().take(pa.array(np.argsort(ranks)))
+    return table
+
+
+class _Found:
+    """Positions as they are found."""
+
+    def __init__(self, schema: Schema, count: int) -> None:
+        self._schema = schema
+        self._opened: list[Mapped] = []
+        self._part = np.full(count, -1)
+        self._row = np.full(count, -1)
+
+    def put(self, opened: Mapped, which: Positions, rows: Positions) -> None:
+        self._part[which] = len(self._opened)
+        self._row[which] = rows
+        self._opened.append(opened)
+
+    def located(self) -> Located:
+        return Located(self._schema, tuple(self._opened), self._part, self._row)
+
+
+def _conformed(keys: pa.Table, schema: Schema, names: tuple[str, ...]) -> pa.Table:
+    return keys.select(names).cast(arrow_schema(schema.select(names))).combine_chunks()
+
+
+def _hits(store: Path, parts: Sequence[Part], sought: pa.Table) -> Iterator[Hit]:
+    """For each part that holds some of what is sought: which, in which rows. A key may be sought by its beginning."""
+    names = tuple(sought.column_names)
+    if sought.num_rows == 0:
+        return
+    keys = Keys.of(sought, names)
+    for part in parts:
+        opened = open_mapped(store, part)
+        ends = opened.batch.select(list(names)).take(pa.array([0, part.rows - 1]))
+        first, last = (Keys.of(ends.slice(i, 1), names) for i in (0, 1))
+        start, stop = int(keys.ranges(first)[0][0]), int(keys.ranges(last)[1][0])
+        if stop > start:
+            within = Keys.of(sought.slice(start, stop - start), names)
+            low, high = Keys.of(opened.batch, names).ranges(within)
+            opened.release()
+            counts = high - low
+            if counts.any():
+                which = np.repeat(np.arange(len(counts)), counts)
+                ahead = np.cumsum(counts) - counts
+                yield opened, start + which, np.arange(len(which)) - ahead[which] + low[which]
+
+
+def _matching(store: Path, part: Part, wanted: pa.Table) -> Iterator[Hit]:
+    """The rows of a part that hold one of the wanted rows in its columns."""
+    table = read_batch(store, part, wanted.column_names)
+    marks = np.ones(part.rows, bool)
+    for name in wanted.column_names:
+        marks &= pc.is_in(table.column(name), wanted.column(name).unique()).to_numpy()
+    rows = np.flatnonzero(marks)
+    if len(wanted.column_names) > 1 and len(rows):
+        own, other = (hash_values(t) for t in (table.take(pa.array(rows)), wanted))
+        kind = [("low", np.uint64), ("high", np.uint64)]
+        rows = rows[np.isin(own.view(kind).ravel(), other.view(kind).ravel())]
+    if len(rows):
+        yield open_mapped(store, part), rows, rows
+
+
+def _newest(store: Path, manifest: Manifest, hits: Sequence[Sequence[Hit]]) -> Located:
+    """Of the rows found in each layer those that no later layer replaces or deletes, in row order."""
+    schema = table_schema(manifest)
+    kept: list[tuple[Mapped, Positions]] = []
+    tables = [arrow_schema(schema.select(schema.key)).empty_table()]
+    for number, found in enumerate(hits):
+        for opened, _, rows in found:
+            rows = np.sort(rows)
+            if manifest.layers[number + 1 :]:
+                keys = pa.table(_rows(opened, rows, schema.key), schema=tables[0].schema)
+                rows_alive = _is_alive(store, manifest.layers[number + 1 :], keys)
+                rows = rows[rows_alive]
+            if len(manifest.layers) > 1:
+                tables.append(pa.table(_rows(opened, rows, schema.key), schema=tables[0].schema))
+            kept.append((opened, rows))
+    part = np.repeat(np.arange(len(kept)), [len(rows) for _, rows in kept])
+    row = np.concatenate([np.empty(0, np.int64), *(rows for _, rows in kept)])
+    if len(manifest.layers) > 1:
+        order = pc.sort_indices(pa.concat_tables(tables), [(name, "ascending") for name in schema.key]).to_numpy()
+        part, row = part[order], row[order]
+    return Located(schema, tuple(opened for opened, _ in kept), part, row)
+
+
+def _is_alive(store: Path, later: Sequence[Layer], keys: pa.Table) -> Marks:
+    """Whether no later layer mentions each key."""
+    marks = np.ones(keys.num_rows, bool)
+    for layer in later:
+        for parts in (layer.upserts, layer.deletes):
+            for _, which, _ in _hits(store, parts, keys):
+                marks[which] = False
+    return marks
+
+
+def _rows(opened: Mapped, rows: Positions, names: Sequence[str]) -> list[pa.Array]:
+    """These columns of some rows of a part, copied."""
+    indices = pa.array(rows)
+    arrays = []
+    for name in names:
+        column = opened.batch.column(name)
+        if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
+            _check_texts(opened, column, rows)
+        arrays.append(column.take(indices))
+    return arrays
+
+
+def _check_texts(opened: Mapped, column: pa.Array, rows: Positions) -> None:
+    """Refuse texts that would be read from outside of their buffer: no checksum was looked at."""
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset :]
+    start, stop = ends[rows], ends[rows + 1]
+    if ((start < 0) | (stop < start) | (stop > (data.size if data else 0))).any():
+        raise damaged(opened.path, ValueError("texts lie outside of it"))

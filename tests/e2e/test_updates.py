@@ -1,0 +1,349 @@
+"""Updates by grain in whole builds: which rows are looked at, what comes out, and when a step runs whole after all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+import shapely
+
+from builder.compile import choice
+from builder.execute import ways
+from builder.project import Project
+
+PEOPLE = "id,team,x\n" + "".join(f"{i},{'abcd'[i % 4]},{i * 10}\n" for i in range(1, 41))
+TEAMS = "team,w\na,1\nb,2\nc,3\nd,4\n"
+SOURCES = """
+people = b.source("people", "data/people.csv", key="id", columns={"id": "int64", "team": "string", "x": "int64"})
+teams = b.source("teams", "data/teams.csv", key="team", columns={"team": "string", "w": "int64"})
+"""
+ROWS = """
+@b.recipe(key="id", grain=b.rows("people"))
+def doubled(people: pd.DataFrame):
+    people["y"] = people["x"] * 2
+    return people[people["x"] % 30 != 0]
+"""
+LOOKUP = """
+@b.recipe(key="id", grain=b.rows("people"), inputs={"people": "people", "teams": b.lookup("teams", on="team")})
+def weighed(people: pd.DataFrame, teams: pd.DataFrame):
+    return people.merge(teams, on="team", how="left").astype({"w": "Int64"})
+"""
+GROUPS = """
+@b.recipe(key="team", grain=b.groups("team", "people"))
+def largest(people: pd.DataFrame):
+    return people.groupby("team", as_index=False)["x"].max()
+"""
+COUNTS = """
+b.count_by("sizes", of="people", by=["team"], sums={"total": "x"})
+"""
+OWN = """
+@b.recipe(key="id")
+def plus(people: pd.DataFrame):
+    return people.assign(x=people["x"] + 1)
+
+@plus.update
+def plus_update(previous, deltas):
+    change = deltas["people"]
+    assert change.old(["x"])["x"].notna().all()
+    return b.Delta(change.upserts.assign(x=change.upserts["x"] + 1), change.deleted)
+"""
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Updates wherever they are allowed: these tables are too small for one to pay; and no audit by luck."""
+    monkeypatch.setattr(choice, "always", True)
+    monkeypatch.setattr(ways, "AUDITED", 1 << 40)
+    yield
+
+
+@pytest.fixture
+def place(site: Any) -> Any:
+    site.write("data/people.csv", PEOPLE)
+    site.write("data/teams.csv", TEAMS)
+    return site
+
+
+def edited(text: str, **rows: str | None) -> str:
+    """A table with rows put in place by the first column, dropped where None, or added."""
+    head, *lines = text.splitlines()
+    table = {line.partition(",")[0]: line for line in lines}
+    for key, line in rows.items():
+        table.pop(key.lstrip("_"), None)
+        if line is not None:
+            table[key.lstrip("_")] = line
+    return "\n".join([head, *table.values()]) + "\n"
+
+
+def target(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(t for t in report["targets"] if t["name"] == name)
+
+
+def anew(site: Any) -> Project:
+    """A build of the project as it is now, from nothing."""
+    shutil.rmtree(site.root / "anew", ignore_errors=True)
+    project = Project(replace(site.project.config, store=site.root / "anew/store", out=site.root / "anew/out"))
+    project.rebuild(inline=True)
+    return project
+
+
+def assert_as_from_nothing(site: Any) -> None:
+    ledger = anew(site).ledger()
+    clean = {name: str(current.digest) for name, current in ledger.currents().items()}
+    ledger.close()
+    assert site.digests() == clean
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "via", "changed", "tested"),
+    [
+        # 3: 30 → 35 comes in (30 is dropped by the recipe); 4: another value; 5 goes; 41 comes; 6 as it was.
+        (ROWS, "doubled", "rows", 4, 3),
+        (LOOKUP, "weighed", "rows", 4, 3),
+        # Teams of 3 (d), 4 (a), 5 (b), 41 (b): the largest of a stays 400, of b 370 becomes 999.
+        (GROUPS, "largest", "groups", 1, 3),
+        # Two rows changed, one went, one came: b loses and gains one, its sum differs; so do those of a and d.
+        (COUNTS, "sizes", "fold", 3, 6),
+        (OWN, "plus", "update", 4, 4),
+    ],
+)
+def test_only_what_a_change_touches_is_looked_at(place, recipe, name, via, changed, tested):
+    place.recipe(SOURCES + recipe)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _3="3,d,35", _4="4,a,41", _5=None, _41="41,b,999"))
+    report = place.built()
+    done = target(report, name)
+    assert (done["outcome"], done["via"]) == ("updated", via)
+    assert (done["rows_changed"], done["rows_tested"]) == (changed, tested)
+    assert_as_from_nothing(place)
+
+
+def test_a_changed_row_that_is_looked_up_touches_only_its_rows(place):
+    place.recipe(SOURCES + LOOKUP)
+    place.built()
+    place.write("data/teams.csv", edited(TEAMS, b="b,20", d=None))
+    done = target(place.built(), "weighed")
+    assert (done["via"], done["rows_changed"], done["rows_tested"]) == ("rows", 20, 20)
+    weighed = place.load("weighed").set_index("id")["w"]
+    assert weighed[1] == 20 and weighed[2] == 3 and pd.isna(weighed[3])
+    assert_as_from_nothing(place)
+
+
+def test_rows_that_come_out_as_they_were_are_not_passed_on(place):
+    place.recipe(
+        SOURCES
+        + """
+@b.recipe(key="id", grain=b.rows("people"))
+def team_of(people: pd.DataFrame):
+    return people[["id", "team"]]
+
+@b.recipe(key="id", grain=b.rows("team_of"))
+def after(team_of: pd.DataFrame):
+    return team_of
+"""
+    )
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _3="3,d,35", _4="4,d,40"))
+    report = place.built()
+    assert [(target(report, n)["rows_changed"], target(report, n)["rows_tested"]) for n in ("team_of", "after")] == [
+        (1, 2),
+        (1, 1),
+    ]
+    place.write("data/people.csv", edited(PEOPLE, _3="3,d,36", _4="4,d,40"))
+    assert place.outcomes() == {"team_of": "unchanged"}
+
+
+def test_an_update_writes_a_layer_and_leaves_the_parts_of_the_base_alone(place, in_files):
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    before = {p.name for p in (place.root / ".builder/parts").rglob("*") if p.is_file()}
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    place.built()
+    after = {p.name for p in (place.root / ".builder/parts").rglob("*") if p.is_file()}
+    assert before < after
+    run = place.project.history("doubled").to_json()["runs"]
+    assert len(run) == 2
+    assert place.project.load("doubled", run="r1")["x"].tolist() != place.load("doubled")["x"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda p: p.recipe(SOURCES + ROWS.replace("* 2", "* 3")), "code"),
+        (lambda p: p.recipe(SOURCES + ROWS.replace("grain", "version=2, grain")), "version"),
+    ],
+)
+def test_a_change_of_code_is_never_met_by_an_update(place, change, why):
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    change(place)
+    assert target(place.built(), "doubled")["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+def test_a_change_that_every_row_may_depend_on_runs_whole(place):
+    place.recipe(SOURCES + LOOKUP.replace('b.lookup("teams", on="team")', '"teams"'))
+    place.built()
+    place.write("data/teams.csv", edited(TEAMS, b="b,20"))
+    assert target(place.built(), "weighed")["via"] == "full"
+
+
+def test_a_dtype_that_hangs_on_all_rows_runs_whole_and_a_declared_one_does_not(place):
+    recipe = ROWS.replace('people["x"] * 2', 'people["x"].where(people["x"] != 70)')
+    for words, via in (
+        ("", "full"),
+        ('columns={"id": "int64", "team": "string", "x": "int64", "y": "Int64"}, ', "rows"),
+    ):
+        place.write("data/people.csv", PEOPLE)
+        place.recipe(SOURCES + recipe.replace('key="id"', f'{words}key="id"'))
+        place.built()
+        place.write("data/people.csv", edited(PEOPLE, _7="7,d,71"))  # the only null goes
+        assert target(place.built(), "doubled")["via"] == via
+        assert_as_from_nothing(place)
+
+
+RANK = """
+@b.recipe(key="id", grain=b.rows("people"))
+def ranked(people: pd.DataFrame):
+    return people.assign(r=people["x"].rank())
+"""
+MEAN = """
+@b.recipe(key="id", grain=b.rows("people"))
+def filled(people: pd.DataFrame):
+    return people.assign(x=people["x"].fillna(people["x"].mean()))
+"""
+TOTAL = """
+@b.recipe(key="team", grain=b.groups("team", "people"))
+def shares(people: pd.DataFrame):
+    sums = people.groupby("team", as_index=False)["x"].sum()
+    return sums.assign(x=sums["x"] / people["x"].sum())
+"""
+
+
+@pytest.mark.parametrize(("recipe", "name"), [(RANK, "ranked"), (MEAN, "filled"), (TOTAL, "shares")])
+def test_a_recipe_that_is_not_what_its_grain_says_is_caught_by_its_first_build(place, recipe, name):
+    place.write("data/people.csv", PEOPLE.replace(",70\n", ",\n"))
+    place.recipe(SOURCES.replace('"x": "int64"', '"x": "float64"') + recipe)
+    found = target(place.rebuild(), name)
+    assert (found["outcome"], found["error"]["code"]) == ("failed", "not-a-row-recipe")
+    assert "in the whole" in str(found["error"])
+
+
+def test_an_audit_that_finds_another_result_takes_that_one_and_lets_no_update_count_any_more(place, monkeypatch):
+    place.recipe(SOURCES + OWN.replace('change.upserts["x"] + 1', 'change.upserts["x"] + 2'))
+    place.built()
+    monkeypatch.setattr(ways, "AUDITED", 1)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    report = place.built()
+    done = target(report, "plus")
+    assert (done["via"], done["rows_changed"]) == ("full", 1)
+    assert [w["code"] for w in report["warnings"]] == ["not-deterministic"]
+    assert_as_from_nothing(place)
+    monkeypatch.setattr(ways, "AUDITED", 1 << 40)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    assert target(place.built(), "plus")["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+def test_an_audit_that_finds_the_same_says_nothing(place, monkeypatch):
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    monkeypatch.setattr(ways, "AUDITED", 1)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    report = place.built()
+    assert target(report, "doubled")["via"] == "rows" and report["warnings"] == []
+    assert_as_from_nothing(place)
+
+
+def test_an_own_update_may_ask_for_a_full_run(place):
+    place.recipe(SOURCES + OWN.replace("    return b.Delta", "    return b.FULL\n    return b.Delta"))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "plus")["via"] == "full"
+
+
+@pytest.mark.parametrize("answer", ["None", "previous", "b.Delta(previous, 5)", "{'': b.FULL}"])
+def test_an_own_update_that_returns_something_else_is_refused(place, answer):
+    place.recipe(SOURCES + OWN.replace("    return b.Delta", f"    return {answer}\n    return b.Delta"))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    found = target(place.rebuild(), "plus")
+    assert (found["outcome"], found["error"]["code"]) == ("failed", "result-type")
+
+
+def test_where_an_update_is_required_a_change_of_code_is_an_error_until_all_is_asked_for(place):
+    place.recipe(SOURCES + ROWS.replace("grain", 'policy="require", grain'))
+    assert target(place.built(), "doubled")["via"] == "full"
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "doubled")["via"] == "rows"
+    place.recipe(SOURCES + ROWS.replace("grain", 'policy="require", grain').replace("* 2", "* 3"))
+    found = target(place.rebuild(), "doubled")
+    assert (found["outcome"], found["error"]["code"]) == ("failed", "recipe-error")
+    assert "its code changed" in found["error"]["message"]
+    assert place.load("doubled")["y"].iloc[0] == 20, "the old output stays"
+    assert target(place.built(all=True), "doubled")["via"] == "full"
+
+
+def test_a_full_policy_and_a_forced_rebuild_never_update(place):
+    place.recipe(SOURCES + ROWS.replace("grain", 'policy="full", grain'))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "doubled")["via"] == "full"
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    assert target(place.built(all=True), "doubled")["via"] == "full"
+
+
+def test_a_check_sees_the_whole_output_of_an_update(place):
+    place.recipe(SOURCES + ROWS.replace("grain", "check=lambda t: t['x'].sum() < 8_000, grain"))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,5000"))
+    found = target(place.rebuild(), "doubled")
+    assert (found["outcome"], found["error"]["code"]) == ("failed", "check-failed")
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,50"))
+    assert target(place.built(), "doubled")["via"] == "rows"
+
+
+# -- points and regions ------------------------------------------------------------------------------------------------
+
+ASSIGN = """
+b.source("points", "data/points.csv", key="id", columns={"id": "int64", "x": "float64", "y": "float64"})
+b.source("squares", "data/squares.geojson", key="id", columns={"id": "int64"})
+b.assign_regions("placed", points="points", regions="squares", lon="x", lat="y", region_id={"square": "id"})
+"""
+
+
+def squares(**boxes: tuple[float, ...]) -> str:
+    found = {str(i): (i % 10, i // 10, i % 10 + 1, i // 10 + 1) for i in range(100)} | {
+        k.lstrip("_"): box for k, box in boxes.items()
+    }
+    features = [
+        {"type": "Feature", "properties": {"id": int(i)}, "geometry": shapely.geometry.mapping(shapely.box(*box))}
+        for i, box in found.items()
+    ]
+    return json.dumps({"type": "FeatureCollection", "features": features})
+
+
+@pytest.mark.parametrize("ties", ["lowest", "all"])
+def test_a_changed_region_touches_only_the_points_near_its_changed_edges(site, ties):
+    points = "id,x,y\n" + "".join(f"{i},{i % 40 / 4 + 0.1},{i // 40 / 4 + 0.1}\n" for i in range(1600))
+    site.write("data/points.csv", points)
+    site.write("data/squares.geojson", squares())
+    site.recipe(ASSIGN.replace("region_id=", f'ties="{ties}", region_id='))
+    site.built()
+    site.write("data/squares.geojson", squares(_55=(5, 5, 6, 6.5), _7=(7, 0, 8, 0.5)))
+    done = target(site.built(), "placed")
+    assert done["via"] == "spatial"
+    assert done["rows_tested"] <= 40
+    assert_as_from_nothing(site)
+    site.write("data/points.csv", edited(points, _9="9,5.5,6.2", _10=None))
+    site.write("data/squares.geojson", squares(_55=(5, 5, 6, 6.5)))
+    assert target(site.built(), "placed")["via"] == "spatial"
+    assert_as_from_nothing(site)

@@ -1,0 +1,72 @@
+"""What the recipes of random worlds do, as the text of their functions."""
+
+TABLE_BODIES = {
+    "filter": "    return t[t['a'].fillna(0) % 3 != CONST % 3]\n",
+    "derive": "    t['a'] = shift(t['a'], CONST)\n    t['b'] = t['b'].str.upper()\n    return t\n",
+    "join": (
+        "    u = u.drop_duplicates('id')[['id', 'a']].rename(columns={'a': 'z'})\n"
+        "    t = t.merge(u, on='id', how='left')\n"
+        "    t['a'] = t['a'] + t.pop('z').astype('Int64').fillna(CONST)\n    return t\n"
+    ),
+    "split": ("    bad = t['a'].fillna(0) % 4 == CONST % 4\n    return {'good': t[~bad], 'bad': t[bad]}\n"),
+}
+NARROW_BODIES = {
+    "grouped": (
+        "    t = t[t['b'].notna()]\n    return t.groupby('b', as_index=False)['a'].max().rename(columns={'a': 'top'})\n"
+    ),
+    "shapes": (
+        "    west = t['a'].fillna(CONST).to_numpy(float) % 5\n"
+        "    shapes = shapely.box(west, -1e10, west + CONST, 1e10)\n"
+        "    return gpd.GeoDataFrame({'id': t['id']}, geometry=shapes, crs='EPSG:3857')\n"
+    ),
+}
+"""Bodies whose results have other columns than most tables."""
+
+READY_BODIES = {
+    "count": "count_by({name}, of={t}, by=['b'], sums={{'total': 'a'}}{words})",
+    "assign": (
+        "assign_regions({name}, points={t}, regions={u}, lon='a', lat='c', region_id={{'region': 'id'}}, "
+        "ties={ties}, crs='EPSG:3857'{words})"
+    ),
+}
+"""Calls of ready-made recipes."""
+
+VALUE_BODIES = {
+    "json": "    return {'n': size(t), 'shift': shift(CONST, 1), 'p': PARAM}\n",
+    "bytes": "    return (text(t) + str(CONST) + str(PARAM)).encode()\n",
+    "counts": "    return t.groupby('b', dropna=False)['a'].sum().reset_index()\n",
+    "head": "    return t[['id']].head(CONST % 4 + 1)\n",
+}
+
+HELPERS = '''"""Helpers of the recipes."""
+import hashlib
+import pandas as pd
+from pathlib import Path
+
+STEP = {step}
+{unused}
+
+def shift(value, by):
+    return value + _far(by)
+
+
+def _far(by):
+    return by * STEP
+
+
+def text(value):
+    """All of a value as text."""
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode()
+    if isinstance(value, pd.DataFrame):
+        return value.to_csv(index=False)
+    if isinstance(value, (dict, list, str, int)):
+        return repr(sorted(value.items()) if isinstance(value, dict) else value)
+    if isinstance(value, Path):
+        return value.read_text()
+    return "|".join(f"{{k}}={{text(v)}}" for k, v in value.items())
+
+
+def size(value):
+    return hashlib.sha256(text(value).encode()).hexdigest()[:12]
+'''

@@ -1,0 +1,71 @@
+"""Checksums: equal for equal values however they lie in memory, different after any change that a disk may make."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from builder.tables.checksum import checksum
+
+ARRAYS = {
+    "numbers": pa.array(np.arange(30_000)),
+    "nulls": pa.array([None if n % 3 else n for n in range(3001)]),
+    "texts": pa.array([f"text {n}" for n in range(20_001)]),
+    "sparse": pa.array([None, "", "a", None, "ab"] * 8),
+    "bits": pa.array([n % 7 == 0 for n in range(1001)]),
+    "days": pa.array(range(33), pa.date32()),
+    "decimals": pa.array(range(33)).cast(pa.decimal128(20, 0)),
+    "none": pa.array([], pa.int64()),
+    "no texts": pa.array([], pa.string()),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_where_an_array_begins_in_its_buffers_does_not_count(name: str) -> None:
+    array = ARRAYS[name]
+    around = pa.concat_arrays([array.slice(0, 3), array, array.slice(0, 2)])
+    assert checksum(around.slice(min(3, len(array)), len(array))) == checksum(array)
+
+
+def test_what_lies_behind_the_last_bit_does_not_count() -> None:
+    bits = np.packbits([1, 0, 1], bitorder="little")
+    same = [pa.BooleanArray.from_buffers(pa.bool_(), 3, [None, pa.py_buffer(bytes([bits[0] | n]))]) for n in (0, 0xF8)]
+    assert checksum(same[0]) == checksum(same[1])
+
+
+@pytest.mark.parametrize("name", [n for n in ARRAYS if len(ARRAYS[n])])
+def test_any_flipped_bit_that_counts_is_seen(name: str) -> None:
+    array = pa.concat_arrays([ARRAYS[name]])
+    known, r = checksum(array), random.Random(5)
+    for number, buffer in enumerate(array.buffers()):
+        sizes = {0: len(array) // 8, 1: buffer and min(buffer.size, len(array) * 4 if number == 1 else buffer.size)}
+        for _ in range(20 if buffer is not None else 0):
+            raw = bytearray(buffer)
+            raw[r.randrange(max(1, sizes.get(number, buffer.size) // 2))] ^= 1 << r.randrange(8)
+            buffers = [pa.py_buffer(bytes(raw)) if n == number else b for n, b in enumerate(array.buffers())]
+            try:
+                assert checksum(pa.Array.from_buffers(array.type, len(array), buffers, array.null_count)) != known
+            except ValueError as refused:
+                assert "outside" in str(refused) or "out of bounds" in str(refused)
+
+
+def test_pages_that_changed_places_are_seen() -> None:
+    words = np.random.default_rng(1).integers(0, 2**60, 1 << 17)
+    known = checksum(pa.array(words))
+    for size in (1, 512, 2048, 8192, 64 * 2048):
+        for first, second in ((0, 1), (1, 5), (0, (1 << 17) // size - 1)):
+            if first == second or (second + 1) * size > len(words):
+                continue
+            moved = words.copy()
+            moved[first * size :][:size] = words[second * size :][:size]
+            moved[second * size :][:size] = words[first * size :][:size]
+            assert checksum(pa.array(moved)) != known
+
+
+def test_validity_counts_apart_from_values() -> None:
+    assert checksum(pa.array([0, 0])) != checksum(pa.array([0, None]))
+    assert checksum(pa.array(["", ""])) != checksum(pa.array(["", None]))
+    assert checksum(pa.array([0])) != checksum(pa.array([0, 0]))

@@ -1,0 +1,182 @@
+"""Updates: what is refused, what drops out, where layers end. That they hold what a full write does: tests/property."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builder.errors import BuilderError
+from builder.store.manifest import Manifest, empty_table
+from builder.store.parts import PartFolder
+from builder.tables import part_writer, update
+from builder.tables.batches import read_batch
+from builder.tables.compaction import MOST_LAYERS, compacted
+from builder.tables.delta import delta_between, predicted_rows
+from builder.tables.lookup import locate, take
+from builder.tables.read import read_table
+from builder.tables.schema import Column, Schema
+from builder.tables.update import Updated, write_update
+
+SCHEMA = Schema((Column("k", "string"), Column("n", "int64"), Column("v", "Int64")), ("k", "n"))
+ROWS = [{"k": f"k{i:03}", "n": i % 3, "v": i if i % 4 else None} for i in range(100)]
+
+
+def changed(shelf: Any, base: Manifest, rows: list[Any], gone: list[Any] = [], **options: Any) -> Updated:  # noqa: B006
+    keys = shelf.table(gone, SCHEMA.select(SCHEMA.key))
+    return write_update(shelf.path, base, shelf.table(rows, SCHEMA), keys, PartFolder(shelf.path), **options)
+
+
+def files(shelf: Any) -> set[Path]:
+    return {p for p in shelf.path.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def base(shelf: Any) -> Manifest:
+    made: Manifest = shelf.write(ROWS, SCHEMA, part_rows=30)
+    return made
+
+
+def test_an_update_writes_one_layer_of_what_differs(shelf: Any, base: Manifest) -> None:
+    new = [ROWS[5] | {"v": -1}, ROWS[7], {"k": "zzz", "n": 0, "v": None}]
+    made = changed(shelf, base, new, [ROWS[9], ROWS[5], {"k": "nowhere", "n": 0}])
+    assert (made.added, made.removed, made.changed) == (1, 1, 1)
+    manifest = made.manifest
+    assert manifest.layers[0] == base.layers[0] and manifest.base == base.digest and manifest.delta is None
+    assert [p.rows for p in manifest.layers[1].upserts] == [2] and [p.rows for p in manifest.layers[1].deletes] == [1]
+    (deletes,) = manifest.layers[1].deletes
+    assert read_batch(shelf.path, deletes, None).to_pylist() == [{"k": "k009", "n": 0}]
+    assert manifest.nulls == {"k": 0, "n": 0, "v": 26}
+    assert manifest.digest == shelf.write(read_table(shelf.path, manifest).to_pylist(), SCHEMA).digest
+
+
+def test_an_update_that_changes_nothing_is_the_base_itself(own_shelf: Any) -> None:
+    base = own_shelf.write(ROWS, SCHEMA)
+    before = files(own_shelf)
+    made = changed(own_shelf, base, ROWS[10:20][::-1], [{"k": "nowhere", "n": 1}] * 2)
+    assert made == Updated(base, 0, 0, 0) and made.manifest is base and files(own_shelf) == before
+
+
+def test_null_and_repeated_keys_are_refused_with_their_places(shelf: Any, base: Manifest) -> None:
+    with pytest.raises(BuilderError) as caught:
+        changed(shelf, base, [ROWS[3], ROWS[4] | {"k": None}], describe_row=lambda row: f"a.csv:{row + 2}")
+    assert (caught.value.code, caught.value.place) == ("key-null", "a.csv:3")
+    with pytest.raises(BuilderError) as caught:
+        changed(shelf, base, [ROWS[3], ROWS[4], ROWS[3] | {"v": 0}], describe_row=lambda row: f"a.csv:{row + 2}")
+    assert (caught.value.code, dict(caught.value.facts)) == ("key-duplicate", {"k, n ('k003', 0)": "a.csv:2, a.csv:4"})
+
+
+def test_a_base_without_a_key_or_without_counts_of_nulls_is_not_updated(shelf: Any, base: Manifest) -> None:
+    for odd in (shelf.write(ROWS, Schema(SCHEMA.columns)), replace(base, nulls={})):
+        with pytest.raises(BuilderError) as caught:
+            write_update(shelf.path, odd, shelf.table([], SCHEMA), shelf.table([], SCHEMA), PartFolder(shelf.path))
+        assert caught.value.code == "internal"
+
+
+def test_a_base_whose_rows_were_changed_on_the_disk_is_not_updated(own_shelf: Any) -> None:
+    rows = [{"k": f"k{i:03}", "n": i, "v": 1000 + i} for i in range(50)]
+    base = own_shelf.write(rows, SCHEMA)
+    path = own_shelf.path / base.parts[0].path
+    content = path.read_bytes()
+    word = (1007).to_bytes(8, "little")
+    path.chmod(0o600)
+    path.write_bytes(content.replace(word, (1008).to_bytes(8, "little"), 1))
+    with pytest.raises(BuilderError) as caught:
+        changed(own_shelf, base, [rows[7] | {"v": 5}])
+    assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
+    assert changed(own_shelf, base, [rows[9] | {"v": 5}]).changed == 1, "rows that are not looked at are not checked"
+
+
+def test_an_empty_base_becomes_one_layer(shelf: Any) -> None:
+    for base in (empty_table(SCHEMA), shelf.write([], SCHEMA)):
+        made = changed(shelf, base, ROWS[:3], ROWS[4:6])
+        assert (made.added, made.removed) == (3, 0) and read_table(shelf.path, made.manifest).num_rows == 3
+        assert len(made.manifest.layers) == 1 and predicted_rows(base, made.manifest) == 3
+
+
+def test_a_large_change_is_written_as_one_layer_that_keeps_its_delta(shelf: Any, base: Manifest) -> None:
+    first = changed(shelf, base, [r | {"v": 1} for r in ROWS[:30]]).manifest
+    second = changed(shelf, first, [r | {"v": 2} for r in ROWS[:10]], ROWS[50:52]).manifest
+    assert len(first.layers) == 2 and len(second.layers) == 1 and second.base == first.digest
+    assert second.delta is not None and second.delta.rows == 12 == predicted_rows(first, second)
+    assert set(second.delta.parts) <= set(second.files), "gc must keep them"
+    delta = delta_between(shelf.path, first, second)
+    assert delta is not None and (delta.added, delta.removed, delta.changed) == (0, 2, 10)
+    assert predicted_rows(base, second) is None
+
+
+def test_a_table_without_files_is_written_anew(own_shelf: Any) -> None:
+    folder = PartFolder(own_shelf.path, 4096)
+    keys = SCHEMA.select(SCHEMA.key)
+    base = write_update(
+        own_shelf.path, empty_table(SCHEMA), own_shelf.table(ROWS[:9], SCHEMA), own_shelf.table([], keys), folder
+    ).manifest
+    new = own_shelf.table([ROWS[3] | {"v": 77}], SCHEMA)
+    made = write_update(own_shelf.path, base, new, own_shelf.table([], keys), folder).manifest
+    assert len(made.layers) == 1 and made.delta is not None and made.files == () and files(own_shelf) == set()
+
+
+def test_layers_of_growing_size_stay_and_the_last_ones_are_merged(shelf: Any) -> None:
+    rows = [{"k": f"k{i:04}", "n": 0, "v": i} for i in range(2000)]
+    manifest = shelf.write(rows, SCHEMA)
+    for n, size in enumerate((200, 100, 50, 20, 4, 3, 2, 2)):
+        manifest = changed(shelf, manifest, [r | {"v": -n} for r in rows[size : 2 * size]]).manifest
+    assert [la.rows for la in manifest.layers[1:]] == [200, 100, 50, 20, 4, 3, 2, 2]
+    made = changed(shelf, manifest, [rows[1500] | {"v": 0}], [rows[1501]]).manifest
+    assert len(made.layers) - 1 <= MOST_LAYERS
+    assert made.layers[:5] == manifest.layers[:5] and made.delta is not None and made.delta.rows == 2
+    assert compacted(shelf.path, made, PartFolder(shelf.path)) is made
+    assert made.digest == shelf.write(read_table(shelf.path, made).to_pylist(), SCHEMA).digest
+
+
+def test_a_key_deleted_and_put_in_again_by_merged_layers_holds(shelf: Any) -> None:
+    rows = [{"k": f"k{i:04}", "n": 0, "v": i} for i in range(400)]
+    manifest = shelf.write(rows, SCHEMA)
+    for n in range(9):
+        put, gone = ([], rows[7:8]) if n % 2 == 0 else ([rows[7] | {"v": -n}], [])
+        manifest = changed(shelf, manifest, [*put, rows[100 + n] | {"v": -1}], gone).manifest
+    assert len(manifest.layers) == 2 and len(manifest.layers[1].deletes) == 1
+    again = changed(shelf, manifest, [rows[7] | {"v": 3}]).manifest
+    keys = shelf.table(rows[7:9], SCHEMA.select(SCHEMA.key))
+    assert locate(shelf.path, manifest, keys).is_found.tolist() == [False, True]
+    assert take(locate(shelf.path, again, keys), ("v",)).to_pylist() == [{"v": 3}, {"v": 8}]
+
+
+def test_what_a_layer_holds_in_parts_is_read_as_one(shelf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "LAYER_PART_BYTES", 300)
+    monkeypatch.setattr(part_writer, "PART_ROWS", 4)
+    base = shelf.write(ROWS, SCHEMA, part_rows=9)
+    made = changed(shelf, base, [r | {"v": 0} for r in ROWS[10:40]], ROWS[60:66])
+    assert len(made.manifest.layers[1].upserts) > 2
+    expected = [*ROWS[:10], *(r | {"v": 0} for r in ROWS[10:40]), *ROWS[40:60], *ROWS[66:]]
+    assert read_table(shelf.path, made.manifest).to_pylist() == expected
+
+
+def test_deltas_need_one_schema_and_a_key(shelf: Any, base: Manifest) -> None:
+    bare = shelf.write(ROWS, Schema(SCHEMA.columns))
+    other = shelf.write(ROWS, Schema((*SCHEMA.columns[:2], Column("v", "float64")), SCHEMA.key))
+    for old, new in ((bare, bare), (base, bare), (other, base)):
+        assert delta_between(shelf.path, old, new) is None and predicted_rows(old, new) is None
+
+
+def test_equal_versions_have_an_empty_delta_that_can_be_read(shelf: Any, base: Manifest) -> None:
+    delta = delta_between(shelf.path, base, shelf.write(ROWS, SCHEMA))
+    assert delta is not None and (delta.added, delta.removed, delta.changed) == (0, 0, 0)
+    assert delta.upserts(("v",)).num_rows == delta.before(("v",), hashed=True).num_rows == 0
+    assert delta.upserted.column_names == ["k", "n"]
+
+
+def test_rows_that_were_changed_and_changed_back_are_in_no_delta(shelf: Any, base: Manifest) -> None:
+    away = changed(shelf, base, [r | {"v": 0} for r in ROWS[20:30]]).manifest
+    back = changed(shelf, away, ROWS[20:25]).manifest
+    assert predicted_rows(base, back) == 15
+    delta = delta_between(shelf.path, base, back)
+    assert delta is not None and (delta.added, delta.removed, delta.changed) == (0, 0, 5)
+    reverse = delta_between(shelf.path, back, base)
+    assert (
+        reverse is not None
+        and reverse.changed == 5
+        and reverse.upserts(("v",)).to_pylist() == [{"v": r["v"]} for r in ROWS[25:30]]
+    )
