@@ -4,7 +4,8 @@
 
 ``intake``: a changed CSV of 20 columns, against plain pyarrow reading it and writing Parquet.
 ``rows``, ``counters``, ``regions``: five recipes row by row; 200,000 and more counters; points in 30,000 regions: the
-steps brought up to date against a build from nothing.
+steps brought up to date against a build from nothing. ``choice``: thirty changes, and whether the way that each step
+went was the cheaper one.
 
 Data is seeded. Every contender runs in processes of its own, alternating, and counts with the least CPU time of its
 runs, children and start-up included. Each result is compared with a full build's, digest for digest.
@@ -32,6 +33,7 @@ PARTS = {
     "rows": "increments_steps",
     "counters": "increments_steps",
     "regions": "increments_steps",
+    "choice": "increments_choice",
 }
 
 

@@ -15,13 +15,12 @@ from builder.errors import BuilderError
 from builder.execute.spec import InputSpec
 from builder.names import path_segment, value_text
 from builder.store import disk
-from builder.store.indexes import index_path
+from builder.store.indexes import LIKE, index_path
 from builder.store.manifest import read_digest
 
 KEPT_FROM_VERTICES = 100_000
 """Fewer take less than a tenth of a second to index."""
 
-_LIKE = ".like"
 _MOST_NOTED = 4096
 """More regions than this that differ from a kept index make a new one worth its time."""
 
@@ -69,7 +68,7 @@ def nearly_index_of(store: Path, read: list[str]) -> tuple[Any, set[Any]] | None
     with suppress(BuilderError, OSError, ValueError, KeyError, TypeError):
         if path.exists():
             return RegionIndex.open(path), set()
-        note = json.loads(path.with_suffix(_LIKE).read_bytes())
+        note = json.loads(path.with_suffix(LIKE).read_bytes())
         return RegionIndex.open(path.with_name(path_segment(note["index"]))), set(note["ids"])
     return None
 
@@ -80,7 +79,7 @@ def note_nearly(store: Path, before: list[str], now: list[str], ids: Collection[
     known: set[Any] = set()
     if not path.exists():
         try:
-            like = json.loads(path.with_suffix(_LIKE).read_bytes())
+            like = json.loads(path.with_suffix(LIKE).read_bytes())
             path, known = path.with_name(path_segment(like["index"])), set(like["ids"])
         except (OSError, ValueError, KeyError, TypeError):
             return
@@ -88,7 +87,7 @@ def note_nearly(store: Path, before: list[str], now: list[str], ids: Collection[
     if len(changed) <= _MOST_NOTED and all(type(i) in (int, str) for i in changed) and path.exists():
         with suppress(BuilderError, OSError):
             note = {"index": path.name, "ids": sorted(changed, key=repr)}
-            disk.write_whole(own.with_suffix(_LIKE), json.dumps(note).encode(), is_durable=False)
+            disk.write_whole(own.with_suffix(LIKE), json.dumps(note).encode(), is_durable=False)
 
 
 def read_of(regions: InputSpec) -> list[str]:

@@ -248,7 +248,7 @@ class Outcomes:
         rule = next((o.refuted for o in outputs if o.refuted), "")
         if rule:
             recipe = self.graph.recipes[node.step.recipe]
-            self.committer.distrusted(recipe.name, recipe.fingerprint)
+            self.committer.distrusted(recipe.name, recipe.fingerprint + recipe.update)
             text = f"'{node.name}' came out otherwise by its {rule} than from nothing: it runs whole from now on"
             self.warnings.append(("not-a-row-recipe" if rule in ("rows", "groups") else "not-deterministic", text))
 
@@ -286,8 +286,16 @@ class Outcomes:
             differences,
             self.attempt(node, one.spec, record, "done"),
             {} if recipe is None or (recipe.grain.kind == "whole" and not recipe.update) else self._read(node),
+            self._rule(node, record.outputs),
         )
         return commit, is_same
+
+    def _rule(self, node: Node, outputs: tuple[Output, ...]) -> str | None:
+        """The own update through which outputs were made; empty where another was noted for their key."""
+        assert node.key is not None
+        if node.step is not None and outputs[0].via == "update":
+            return self.graph.recipes[node.step.recipe].update
+        return "" if self.recall.rule(node.key) else None
 
     def _read(self, node: Node) -> dict[str, int]:
         """The manifest of each table that a step read, by number."""

@@ -71,6 +71,7 @@ class Readiness:
             self.recall,
             is_forced=self.plan.is_forced,
             is_pure=self.graph.recipes[step.recipe].pure,
+            update=self.graph.recipes[step.recipe].update,
         )
         node.key = verdict.key
         planned = self.plan.verdicts[node.name].reasons

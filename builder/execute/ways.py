@@ -84,7 +84,7 @@ class Ways:
         basis = basis_of(step, recipe, fields, self.recall)
         if isinstance(basis, str):
             return Way(None, basis)
-        if self.recall.ledger.is_distrusted(recipe.name, recipe.fingerprint):
+        if self.recall.ledger.is_distrusted(recipe.name, recipe.fingerprint + recipe.update):
             return Way(None, "an update of it came out otherwise than a full run")
         before = self._before(basis, step, previous)
         if before is None:

@@ -182,6 +182,7 @@ def make_plan(
                 blocked=blocked,
                 is_forced=name in forced,
                 is_pure=graph.recipes[step.recipe].pure,
+                update=graph.recipes[step.recipe].update,
             )
         verdicts.made[name] = verdict
         if verdict.outputs is not None:

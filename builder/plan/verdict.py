@@ -78,6 +78,9 @@ class Traces(Protocol):
     def failed_key(self, step: str) -> Digest | bool | None:
         """The key at which a step failed last: False where it did not, None where the key was not known."""
 
+    def rule(self, key: Digest) -> str:
+        """The fingerprint of the own update through which outputs were built under a key; empty for any other way."""
+
 
 def judge(
     step: str,
@@ -89,6 +92,7 @@ def judge(
     blocked: frozenset[str] = frozenset(),
     is_forced: bool = False,
     is_pure: bool = True,
+    update: str = "",
 ) -> Verdict:
     """The verdict on a step whose key has these fields.
 
@@ -100,12 +104,17 @@ def judge(
         Inputs that cannot be had: failed, or behind a failure.
     is_forced, is_pure
         A step that is forced, or not a function of its inputs, runs whatever its key.
+    update
+        The fingerprint of the recipe's own update: what was built through another one does not count.
     """
     key = key_of(fields) if is_known(fields) else None
     built = traces.built_key(step)
     outputs: Mapping[str, tuple[int, Digest]] = {}
     if key is not None:
         outputs = traces.present(step, key) if key == built else traces.trace(key)
+    is_outdated = key is not None and traces.rule(key) not in ("", update)
+    if is_outdated:
+        outputs = {}
     is_whole = outputs.keys() >= set(targets)
     has_failed = traces.failed_key(step) is not False
     must_run = is_forced or not is_pure
@@ -128,6 +137,8 @@ def judge(
         return Verdict(State.FAILED, Action.RUN, (Reason("failed", step, "its last attempt failed"),), key)
     if built is None:
         return Verdict(State.MISSING, Action.RUN, (Reason("missing", step, "never built"),), key)
+    if key == built and is_outdated:
+        return Verdict(State.STALE, Action.RUN, (Reason("update", step, "its own update changed"),), key)
     if key == built:
         return Verdict(State.STALE, Action.RUN, (Reason("missing", step, "its outputs are not whole"),), key)
     reasons = _reasons(step, traces.fields(built), fields, changed)

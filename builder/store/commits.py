@@ -46,6 +46,8 @@ class Commit:
     attempt: Attempt | None = None
     inputs: Mapping[str, int] = field(default_factory=dict)
     """The manifest of each table that was read, by number, where a later version may be made from this one."""
+    rule: str | None = None
+    """The fingerprint of the own update through which it was made; empty where one that is noted counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class Rows:
         self._keys: list[tuple[Any, ...]] = []
         self._traces: list[tuple[Any, ...]] = []
         self._inputs: list[tuple[Any, ...]] = []
+        self._rules: dict[str, str] = {}
         self._currents: list[tuple[Any, ...]] = []
         self._versions: list[tuple[Any, ...]] = []
         self._differences: list[tuple[Any, ...]] = []
@@ -106,6 +109,8 @@ class Rows:
         costs = (work.wall_s, work.cpu_s, work.peak_rss_bytes)
         self._keys.append((work.key, work.step, json.dumps(work.fields), work.via, self.run, self.at, *costs))
         self._traces += [(work.key, name, number) for name, number in numbers.items()]
+        if work.rule is not None:
+            self._rules[work.key] = work.rule
         self._inputs += [(work.key, name, number) for name, number in work.inputs.items()]
         self._differences += [(old, new, *counts) for (old, new), counts in work.differences.items()]
         if work.fingerprint is not None:
@@ -122,6 +127,8 @@ class Rows:
             ("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._keys),
             ("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", self._traces),
             ("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", self._inputs),
+            ("DELETE FROM rules WHERE key = ?", [(key,) for key in self._rules]),
+            ("INSERT INTO rules VALUES (?, ?)", [(key, rule) for key, rule in self._rules.items() if rule]),
             ("INSERT OR IGNORE INTO fingerprints VALUES (?, ?)", prints),
             ("INSERT OR IGNORE INTO differences VALUES (?, ?, ?, ?, ?)", self._differences),
             ("INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._currents),
@@ -310,7 +317,7 @@ class Committer:
             db.execute("DELETE FROM manifests WHERE id IN (SELECT value FROM json_each(?))", gone)
             if with_keys:
                 left = "SELECT key FROM traces UNION SELECT key FROM current"
-                for table in ("keys", "inputs"):
+                for table in ("keys", "inputs", "rules"):
                     db.execute(f"DELETE FROM {table} WHERE key NOT IN ({left})")
 
     def published(self, rows: Sequence[tuple[str, str, str, str]]) -> None:

@@ -6,14 +6,18 @@ a file: whoever lacks one builds it. Never opens one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from builder.digests import digest_of
+from builder.names import path_segment
 from builder.store.manifest import Manifest, read_digest
 from builder.transforms.versions import versions_of
 
 FOLDER = Path("cache", "regions")
+LIKE = ".like"
+"""The suffix of a note that says of which kept index certain regions differ in a few ids only."""
 
 
 def index_path(store: Path, read: Iterable[str]) -> Path:
@@ -27,4 +31,14 @@ def possible_indexes(store: Path, manifest: Manifest) -> Iterator[Path]:
     schema = manifest.schema
     if schema is not None and schema.geometry is not None:
         for name in schema.names:
-            yield index_path(store, [read_digest(manifest, (name, schema.geometry))])
+            path = index_path(store, [read_digest(manifest, (name, schema.geometry))])
+            yield path
+            yield from _noted(path.with_suffix(LIKE))
+
+
+def _noted(note: Path) -> Iterator[Path]:
+    """A note, and the index that it names; nothing where there is none."""
+    try:
+        yield from (note, note.with_name(path_segment(json.loads(note.read_bytes())["index"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return

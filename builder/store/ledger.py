@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -254,6 +255,15 @@ class Ledger:
         """The manifest of each table that was read for a key, as far as the store still has it."""
         query = "SELECT name, manifest FROM inputs JOIN manifests ON id = manifest WHERE key = ?"
         return dict(self.rows(query, key))
+
+    def rules(self) -> dict[str, str]:
+        """The fingerprint of the own update through which outputs were built, by key; few recipes have one."""
+        return dict(self.rows("SELECT key, print FROM rules")) if self._has_rules else {}
+
+    @cached_property
+    def _has_rules(self) -> bool:
+        """Whether the store is of this format; an older one has no updates."""
+        return bool(self.rows("SELECT 1 FROM sqlite_master WHERE name = 'rules'"))
 
     def is_distrusted(self, recipe: str, fingerprint: str) -> bool:
         """Whether an update by this code was refuted by a full run."""

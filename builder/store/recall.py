@@ -29,6 +29,7 @@ class Recall:
         self._rows: dict[str, tuple[Any, ...]] = {row[0]: row for row in self.ledger.current_rows()}
         self.currents: Mapping[str, Current] = Lazy(self._rows, lambda name: Current.of(self._rows[name]))
         self.failures: dict[str, Failure] = self.ledger.failures()
+        self._rules = self.ledger.rules()
         self._by_step: dict[str, list[tuple[Any, ...]]] = {}
         for row in self._rows.values():
             self._by_step.setdefault(row[1], []).append(row)
@@ -40,7 +41,8 @@ class Recall:
     def text(self) -> str:
         """All that planning may learn of present versions and failures, as one text: equal texts, equal answers."""
         lines = [f"{r[0]}\0{r[1]}\0{r[2]}\0{r[3]}\0{r[4]}" for r in self._rows.values()]
-        return "\n".join((*lines, "", *(f"{f.step}\0{f.key}" for f in self.failures.values())))
+        failures = (f"{f.step}\0{f.key}" for f in self.failures.values())
+        return "\n".join((*lines, "", *failures, "", *(f"{key}\0{rule}" for key, rule in self._rules.items())))
 
     def expect(self, steps: Iterable[str]) -> None:
         """Hear that these steps will be judged in this order, so that their fields are not read one by one."""
@@ -88,6 +90,10 @@ class Recall:
             following = (rows[0][2] for s in self._steps[at + 1 : at + _AHEAD] if (rows := self._by_step.get(s)))
             keys += [k for k in following if k not in self._fields]
         self._fields |= {**dict.fromkeys(keys), **self.ledger.field_texts(keys)}
+
+    def rule(self, key: Digest) -> str:
+        """The fingerprint of the own update through which outputs were built under a key; empty for any other way."""
+        return self._rules.get(key, "")
 
     def failed_key(self, step: str) -> Digest | bool | None:
         """The key at which a step failed last; False where it did not."""

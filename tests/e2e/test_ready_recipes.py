@@ -12,6 +12,7 @@ import pytest
 import shapely
 from pandas.testing import assert_frame_equal
 
+from builder.compile import choice
 from builder.execute import indexes
 from builder.transforms import versions
 
@@ -370,13 +371,25 @@ def test_an_index_that_cannot_be_used_is_built_again(kept, harm) -> None:
 
 def test_other_regions_have_another_index_and_collection_takes_what_no_version_needs(kept) -> None:
     kept.write("data/regions.geojson", geojson(BOXES | {"7": (8, 8, 10, 10)}, colour="red"))
-    assert kept.ran() == {"placed"}
+    kept.built(all=True)
     assert len(kept.made) == 2
     folder = kept.index.parent
     (new,) = set(folder.iterdir()) - {kept.index}
     kept.project.gc(keep=1)
     assert set(folder.iterdir()) == {new}
     assert kept.ran() == set()
+
+
+def test_an_update_notes_which_index_it_went_by_and_collection_leaves_both(kept, monkeypatch) -> None:
+    monkeypatch.setattr(choice, "always", True)
+    folder = kept.index.parent
+    for box in ((8, 8, 10, 10), (8, 8, 10, 9.5)):
+        kept.write("data/regions.geojson", geojson(BOXES | {"7": box}, colour="red"))
+        assert kept.built()["targets"][0]["via"] == "spatial"
+        kept.project.gc(keep=1)
+        assert {p.suffix for p in folder.iterdir()} == {".idx", ".like"}
+        assert kept.index in folder.iterdir()
+    assert rows(kept.load("placed"))[3] == ("D", "7")
 
 
 def test_an_index_does_not_count_other_columns_of_the_regions(kept) -> None:

@@ -13,7 +13,7 @@ import pytest
 import shapely
 
 from builder.compile import choice
-from builder.execute import ways
+from builder.execute import piecewise, ways
 from builder.project import Project
 
 PEOPLE = "id,team,x\n" + "".join(f"{i},{'abcd'[i % 4]},{i * 10}\n" for i in range(1, 41))
@@ -261,6 +261,21 @@ def test_an_audit_that_finds_the_same_says_nothing(place, monkeypatch):
     assert_as_from_nothing(place)
 
 
+def test_a_changed_own_update_makes_stale_what_was_built_through_it_and_nothing_else(place):
+    place.recipe(SOURCES + OWN)
+    place.built()
+    place.recipe(SOURCES + OWN.replace("assert change", "assert True or change"))
+    assert place.states()["plus"] == "fresh", "it was built whole"
+    place.recipe(SOURCES + OWN)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "plus")["via"] == "update"
+    place.recipe(SOURCES + OWN.replace("assert change", "assert True or change"))
+    found = next(t for t in place.project.status().to_json()["targets"] if t["name"] == "plus")
+    assert (found["state"], [r["kind"] for r in found["reasons"]]) == ("stale", ["update"])
+    assert target(place.built(), "plus")["via"] == "full"
+    assert place.states()["plus"] == "fresh"
+
+
 def test_an_own_update_may_ask_for_a_full_run(place):
     place.recipe(SOURCES + OWN.replace("    return b.Delta", "    return b.FULL\n    return b.Delta"))
     place.built()
@@ -288,6 +303,25 @@ def test_where_an_update_is_required_a_change_of_code_is_an_error_until_all_is_a
     assert "its code changed" in found["error"]["message"]
     assert place.load("doubled")["y"].iloc[0] == 20, "the old output stays"
     assert target(place.built(all=True), "doubled")["via"] == "full"
+
+
+def test_the_plan_says_which_way_a_step_goes_and_what_both_would_take(place, monkeypatch):
+    monkeypatch.setattr(choice, "always", False)
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    for row, way in (("4,a,41", "update"), ("4,a,42", "update")):
+        place.write("data/people.csv", edited(PEOPLE, _4=row))
+        place.project.read_sources(inline=True)
+        (step,) = (s for s in place.project.plan().to_json()["steps"] if s["name"] == "doubled")
+        assert (step["action"], step["rows_changed"]) == (way, 1)
+        assert step["full_s"] > 0 and step["update_s"] > 0
+        assert target(place.built(), "doubled")["via"] == "rows"
+    everything = PEOPLE.replace("0\n", "1\n")
+    place.write("data/people.csv", everything)
+    place.project.read_sources(inline=True)
+    (step,) = (s for s in place.project.plan().to_json()["steps"] if s["name"] == "doubled")
+    assert step["action"] == "run"
+    assert target(place.built(), "doubled")["via"] == "full"
 
 
 def test_a_full_policy_and_a_forced_rebuild_never_update(place):
@@ -347,3 +381,32 @@ def test_a_changed_region_touches_only_the_points_near_its_changed_edges(site, t
     site.write("data/squares.geojson", squares(_55=(5, 5, 6, 6.5)))
     assert target(site.built(), "placed")["via"] == "spatial"
     assert_as_from_nothing(site)
+
+
+# -- in pieces ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [ROWS, LOOKUP, COUNTS], ids=["rows", "lookup", "fold"])
+def test_a_large_table_goes_through_in_pieces_with_the_digests_of_the_whole(place, monkeypatch, recipe):
+    place.recipe(SOURCES + recipe)
+    place.built()
+    whole = place.digests()
+    asked: list[int] = []
+    frame_of = piecewise.frame_of
+    monkeypatch.setattr(piecewise, "frame_of", lambda *given: asked.append(given[2].num_rows) or frame_of(*given))
+    monkeypatch.setattr(piecewise, "PIECE_ROWS", 7)
+    monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
+    monkeypatch.setattr("builder.tables.read.BATCH_ROWS", 7)
+    place.built(all=True)
+    assert len(asked) > 1 and sum(asked) == 40
+    assert place.digests() == whole
+
+
+def test_pieces_of_different_dtypes_are_run_as_one(place, monkeypatch):
+    place.recipe(SOURCES + ROWS.replace('people["x"] * 2', 'people["x"].where(people["x"] != 70)'))
+    place.built()
+    whole = place.digests()
+    monkeypatch.setattr(piecewise, "PIECE_ROWS", 7)
+    monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
+    place.built(all=True)
+    assert place.digests() == whole

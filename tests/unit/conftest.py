@@ -166,6 +166,9 @@ class Remembered:
     def trace(self, key: Digest) -> dict[str, tuple[int, Digest]]:
         return self.traces.get(key, {})
 
+    def rule(self, key: Digest) -> str:
+        return ""
+
     def failed_key(self, step: str) -> Digest | bool | None:
         return self.failures.get(step, False)
 

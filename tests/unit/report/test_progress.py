@@ -164,7 +164,7 @@ def test_lines_are_for_what_is_no_terminal() -> None:
 
 def test_an_observer_is_made_for_the_first_step_that_is_queued_and_knows_the_total() -> None:
     stream = io.StringIO()
-    made = WhenQueued(lambda: Lines(stream, every_s=-1.0))
+    made = WhenQueued(lambda: Lines(stream, every_s=0.0, clock=iter(range(1000)).__next__))
     told(made, TOTAL, ("fresh", "a", {}), ("ended", "a", {"state": "done"}))
     assert made.made is None
     told(made, ("queued", "b", {}), ("ended", "b", {"state": "done"}))

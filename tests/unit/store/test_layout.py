@@ -35,7 +35,7 @@ def old(shop: Any) -> Path:
     db.execute("DROP TABLE runs")
     db.execute("ALTER TABLE old_runs RENAME TO runs")
     db.execute("DROP INDEX attempts_by_recipe")
-    for table in ("inputs", "distrusted"):
+    for table in ("inputs", "distrusted", "rules"):
         db.execute(f"DROP TABLE {table}")
     for column in ("recipe", "bytes_in", "rows_in", "bytes_out", "rows_out", "via", "rows_tested"):
         db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
