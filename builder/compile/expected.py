@@ -27,8 +27,8 @@ counties."""
 class Past(Protocol):
     """What a ledger tells of versions and of attempts."""
 
-    def inputs(self, key: Digest) -> Mapping[str, int]:
-        """The manifest of each table that was read for a key, by number."""
+    def inputs(self, key: Digest, grain: str) -> Mapping[str, int]:
+        """The manifest of each table that was read for a key by a grain, by number."""
 
     def difference(self, old: Digest, new: Digest) -> tuple[int, int, int] | None:
         """Rows that differ between two digests, where that was counted."""
@@ -64,7 +64,7 @@ def _share(
     plan: Plan, memory: Memory, past: Past, step: Step, basis: Basis, shares: Mapping[str, float]
 ) -> float | None:
     """The share of rows that an update has to look at; None where one of the changes is not known."""
-    known = past.inputs(basis.key)
+    known = past.inputs(basis.key, plan.situation.graph.recipes[step.recipe].grain.text)
     total = 0.0
     for name in basis.changed:
         version = plan.versions.get(name)

@@ -286,6 +286,7 @@ class Outcomes:
             differences,
             self.attempt(node, one.spec, record, "done"),
             {} if recipe is None or (recipe.grain.kind == "whole" and not recipe.update) else self._read(node),
+            "" if recipe is None else recipe.grain.text,
             self._rule(node, record.outputs),
         )
         return commit, is_same

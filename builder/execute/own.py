@@ -5,7 +5,7 @@ Decides what such a function sees. It is trusted to give what a full run would; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,8 @@ from builder.graph.declare import Delta as Answer
 from builder.tables.arrow import arrow_schema, conform
 from builder.tables.delta import Delta
 from builder.tables.frames import to_frame
-from builder.tables.read import read_table
+from builder.tables.keys import Keys
+from builder.tables.read import filter_rows, read_table
 from builder.tables.schema import Schema
 
 
@@ -38,19 +39,30 @@ class Change:
         """The rows that came or changed, as they are now, with the columns that the recipe reads."""
         schema = schema_of(self._given)
         names = schema.names if self._given.columns is None else schema.named(self._given.columns)
-        return to_frame(self._delta.upserts(names), schema.select(names))
+        return to_frame(self._read(self._delta.upserts, names), schema.select(names))
 
     @property
     def deleted(self) -> Any:
-        """The keys of the rows that went."""
+        """The keys of the rows that went: from the table, or from what the recipe reads of it."""
         schema = schema_of(self._given)
-        return to_frame(self._delta.deleted, schema.select(schema.key))
+        keys = self._delta.deleted
+        if self._given.where:
+            before, now = (self._read(side, schema.key) for side in (self._delta.before, self._delta.upserts))
+            low, high = Keys.of(now, schema.key).ranges(Keys.of(before, schema.key))
+            keys = before.filter(pa.array(low == high))
+        return to_frame(keys, schema.select(schema.key))
 
     def old(self, columns: Any = None) -> Any:
         """The rows that changed or went, as they were; with these columns, or all."""
         schema = schema_of(self._given)
         names = schema.names if columns is None else tuple(columns)
-        return to_frame(self._delta.before(names), schema.select(names))
+        return to_frame(self._read(self._delta.before, names), schema.select(names))
+
+    def _read(self, side: Callable[[Sequence[str]], pa.Table], names: Sequence[str]) -> pa.Table:
+        """These columns of one side's rows, as far as the recipe reads them."""
+        where = self._given.where
+        rows = filter_rows(side(tuple(dict.fromkeys((*names, *(column for column, _ in where))))), where)
+        return rows.select(names).combine_chunks()
 
 
 def update(call: Call, spec: UpdateSpec, bases: Bases) -> Replaced:
@@ -83,10 +95,11 @@ def update(call: Call, spec: UpdateSpec, bases: Bases) -> Replaced:
 
 def _changed(call: Call, spec: UpdateSpec) -> list[InputSpec]:
     """The inputs that an own update hears of: every single table."""
+    tables = [g for g in call.work.inputs if g.shape == "one" and g.items[0].manifest and g.items[0].manifest.schema]
     for given in call.work.inputs:
-        if given.shape != "one" and any(item.name in spec.before for item in given.items):
-            raise Unfit(f"a part of '{given.parameter}' changed, which has no delta")
-    return [g for g in call.work.inputs if g.shape == "one" and g.items[0].manifest and g.items[0].manifest.schema]
+        if given not in tables and any(item.name in spec.before for item in given.items):
+            raise Unfit(f"'{given.parameter}' changed, which is no single table and has no delta")
+    return tables
 
 
 def _frame(call: Call, schema: Schema | None, base: Any) -> Any:

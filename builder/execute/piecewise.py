@@ -6,16 +6,18 @@ whole. Pieces that come out with different dtypes are no pieces of one table, an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
+from builder.errors import BuilderError
 from builder.execute.call import Call, check_moved
 from builder.execute.inputs import wanted_type
 from builder.execute.rules import columns_of, frame_of, main_of_grain, manifest_of, others_of
 from builder.execute.spec import InputSpec
-from builder.execute.updating import Unfit
+from builder.execute.updating import Unfit, is_dask
 from builder.store.manifest import Manifest
 from builder.tables.frames import from_result
 from builder.tables.read import filter_rows, read_parts
@@ -38,8 +40,19 @@ def run_in_pieces(call: Call) -> dict[str, Manifest] | None:
     main = _main(call)
     if main is None:
         return None
-    if call.decl.grain.kind == "fold":
-        return _counted_up(call, main)
+    try:
+        return _counted_up(call, main) if call.decl.grain.kind == "fold" else _written(call, main)
+    except Unfit as why:
+        sys.stdout.write(f"runs in one: {why}\n")
+    except BuilderError as caught:  # a piece may fail where the whole does not: that tells
+        if caught.code == "source-moved" or caught.code.startswith("store-"):
+            raise
+        sys.stdout.write(f"runs in one, for a piece failed: {caught.message}\n")
+    return None
+
+
+def _written(call: Call, main: InputSpec) -> dict[str, Manifest] | None:
+    """The tables that all pieces make, one after the other."""
     writers: dict[str, tuple[TableWriter, Schema]] = {}
     try:
         for made in _made(call, main):
@@ -47,11 +60,9 @@ def run_in_pieces(call: Call) -> dict[str, Manifest] | None:
                 _append(call, writers, target, made[output])
         check_moved(call.work, call.spec.step)
         return {target: writer.finish() for target, (writer, _) in writers.items()} or None
-    except BaseException as caught:
+    except BaseException:
         for writer, _ in writers.values():
             writer.abort()
-        if isinstance(caught, Unfit):
-            return None
         raise
 
 
@@ -64,6 +75,8 @@ def _made(call: Call, main: InputSpec) -> Iterator[dict[str, Any]]:
 def _append(call: Call, writers: dict[str, tuple[TableWriter, Schema]], target: str, value: Any) -> None:
     """Write what the function made of a piece after what it made of those before."""
     decl = call.decl
+    if is_dask(value):
+        raise Unfit("its pieces are not in memory")
     table, schema = from_result(value, decl.key, decl.columns, recipe=call.spec.step, place=call.place)
     if target not in writers:
         writers[target] = TableWriter(call.folder, schema, scratch=call.scratch), schema

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from builder.errors import BuilderError, error
 from builder.execute.call import Call
-from builder.execute.rules import distinct, frame_of, main_of_grain, others_of, rows_asked, schema_of
+from builder.execute.rules import distinct, frame_of, lost_owner, main_of_grain, others_of, rows_asked, schema_of
 from builder.execute.spec import InputSpec
 from builder.execute.updating import Unfit, table_of
 from builder.store.manifest import Manifest
@@ -44,12 +44,13 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
     if grain.kind not in ("rows", "groups") or call.decl.ready_made is not None or main is None:
         return
     owners = _some_rows(call, main) if grain.kind == "rows" else _some_groups(call, main, grain.by)
-    keys = [m.schema.key for m in made.values() if m.schema is not None]
-    if owners.num_rows == 0 or len(keys) < len(made) or not all(set(owners.column_names) <= set(k) for k in keys):
-        return
     rows = rows_asked(call, main, owners)
+    if owners.num_rows == 0 or any(m.schema is None or lost_owner(owners, m.schema) for m in made.values()):
+        return
     try:
         pieces = call.run({main.parameter: frame_of(call, main, rows), **others_of(call, main, rows)})
+    except Unfit:
+        return  # nor will an update ever be had by this grain
     except BuilderError as cause:
         raise _not_so(call, owners.num_rows, [("alone", cause.message)]) from cause
     for output, target in call.work.outputs:

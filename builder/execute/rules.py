@@ -12,12 +12,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from builder.errors import error
 from builder.execute.call import Call
 from builder.execute.inputs import wanted_type
 from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Regiven, Replaced, Unfit, table_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
+from builder.tables.arrow import arrow_schema, arrow_type
 from builder.tables.delta import Delta, delta_between
 from builder.tables.frames import to_frame
 from builder.tables.read import filter_rows
@@ -120,7 +122,17 @@ def columns_of(call: Call, main: InputSpec) -> tuple[str, ...]:
     """The columns to read of the main input: those that arrive, and those by which rows are chosen or looked up."""
     schema = schema_of(main)
     wanted = schema.names if main.columns is None else schema.named(main.columns)
-    looked_up = (given.on for given in call.work.inputs if given.on is not None)
+    looked_up = [given.on for given in call.work.inputs if given.on is not None]
+    lost = next((name for name in looked_up if name not in schema.names), None)
+    if lost is not None:
+        raise error(
+            "recipe-error",
+            f"'{call.spec.step}' looks up by column '{lost}' of '{_name(main)}', which it does not have",
+            place=call.place,
+            facts=[("column", lost), (f"{_name(main)} has", ", ".join(schema.names[:20]))],
+            hint="name a column of the input whose rows look up: b.lookup(…, on=…)",
+            target=call.spec.step,
+        )
     return tuple(dict.fromkeys((*wanted, *(c for c, _ in main.where), *looked_up)))
 
 
@@ -155,9 +167,17 @@ def _check_carried(owners: pa.Table, bases: Bases) -> None:
     """Refuse outputs whose key does not say whose each row is."""
     for target, base in bases.items():
         assert base.schema is not None
-        lost = next((n for n in owners.column_names if n not in base.schema.key), None)
+        lost = lost_owner(owners, base.schema)
         if lost is not None:
-            raise Unfit(f"'{lost}' is not in the key of '{target}', so that its rows cannot be found by it")
+            raise Unfit(
+                f"'{lost}' is not in the key of '{target}' as it is in the input, so that no row is found by it"
+            )
+
+
+def lost_owner(owners: pa.Table, schema: Schema) -> str | None:
+    """The first column of the owners that the key does not have, or has with other values: of another type."""
+    types = {field.name: field.type for field in arrow_schema(schema.select(schema.key))}
+    return next((f.name for f in owners.schema if types.get(f.name) != f.type), None)
 
 
 def frame_of(call: Call, given: InputSpec, rows: pa.Table, wanted: str = "") -> Any:
@@ -189,7 +209,8 @@ def _side_key(given: InputSpec, main: InputSpec) -> str:
     schema = schema_of(given)
     if len(schema.key) != 1:
         raise Unfit(f"'{_name(given)}' is looked up, and no single column names its rows")
-    if schema.column(schema.key[0]).dtype != schema_of(main).column(given.on).dtype:
+    one, other = schema.column(schema.key[0]).dtype, schema_of(main).column(given.on).dtype
+    if arrow_type(one) != arrow_type(other):
         raise Unfit(f"'{given.on}' and '{schema.key[0]}' of '{_name(given)}' are of different dtypes")
     return schema.key[0]
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from builder.errors import error
+from builder.errors import BuilderError, error
 from builder.execute.call import Call, check_moved
 from builder.execute.spec import Output, UpdateSpec
 from builder.execute.ways import must_update
@@ -38,6 +38,9 @@ _RULES: Final = {
 _WIDENED = ("int64", "bool", "float64")
 """Dtypes that a column has by the luck of its nulls, where nobody declared it: pandas widens whole numbers that meet
 one."""
+
+_WIDE = ("float64", "Int64", "boolean")
+"""Dtypes that a column may have by some of its values."""
 
 
 class Unfit(Exception):
@@ -83,17 +86,49 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
             change: Regiven | Replaced = rule(call, update, bases)
         check_moved(call.work, call.spec.step)
         made = {t: _written(call, change, output, bases[t]) for output, t in call.work.outputs}
+        if call.decl.check is not None:
+            _check_whole(call, made)
     except Unfit as why:
         call.folder.discard()
         if call.decl.policy == "require":
             raise must_update(call.spec.step, call.place, str(why)) from None
         sys.stdout.write(f"runs whole: {why}\n")
         return None
-    if call.decl.check is not None:
-        _check_whole(call, made)
+    except BuilderError as caught:
+        if call.decl.policy == "require" or _is_told(update.rule, caught.code):
+            raise
+        call.folder.discard()
+        sys.stdout.write(f"runs whole, for its update failed: {caught.message}\n")
+        return None
     return tuple(
         Output(t, m.manifest, (m.added, m.removed, m.changed), update.rule, change.tested) for t, m in made.items()
     )
+
+
+def _computed(value: Any, is_declared: bool) -> Any:
+    """A dask collection as one frame; anything else as it is."""
+    if not is_dask(value):
+        return value
+    if not is_declared:
+        raise Unfit("the dtypes of a dask collection are those of its first part; columns= would say them")
+    import dask
+
+    with dask.config.set(scheduler="synchronous"):
+        return value.compute()
+
+
+def is_dask(value: Any) -> bool:
+    """Whether a value is a dask collection."""
+    return type(value).__module__.startswith("dask")
+
+
+def _is_told(rule: str, code: str) -> bool:
+    """Whether an error is told as it is. All else a full run tells, which may as well end well: few rows may raise
+    where all do not, a sum of some overflow where that of all fits, a check want the very frame that was returned.
+    """
+    if code in ("not-a-row-recipe", "source-moved", "internal") or code.startswith("store-"):
+        return True
+    return rule == "update" and code != "check-failed"
 
 
 def _base(call: Call, target: str) -> Manifest:
@@ -114,10 +149,12 @@ def _written(call: Call, change: Regiven | Replaced, output: str, base: Manifest
         upserts, gone = table_of(call, change.upserts[output], schema), change.gone[output]
     else:
         upserts = _nothing(schema) if change.pieces is None else table_of(call, change.pieces[output], schema)
+        if any(upserts.column(name).null_count for name in schema.key):
+            raise Unfit("its key is null in some rows")
         _check_owners(call, upserts, change.owners)
         gone = rows_among(call.store, base, change.owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder)
-    _check_luck(call, base, made.manifest)
+    _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made
 
 
@@ -136,7 +173,9 @@ def table_of(call: Call, value: Any, schema: Schema) -> pa.Table:
         A column came out with another dtype than in the whole.
     """
     decl = call.decl
-    table, found = from_result(value, decl.key, decl.columns, recipe=call.spec.step, place=call.place)
+    table, found = from_result(
+        _computed(value, bool(decl.columns)), decl.key, decl.columns, recipe=call.spec.step, place=call.place
+    )
     if found == schema:
         return table
     before, now = {c.name: c for c in schema.columns}, {c.name: c for c in found.columns}
@@ -149,8 +188,11 @@ def table_of(call: Call, value: Any, schema: Schema) -> pa.Table:
     return conform(table.select(schema.names), schema, place=call.place)
 
 
-def _check_luck(call: Call, base: Manifest, made: Manifest) -> None:
-    """Refuse an update after which a full run might give a column another dtype, since nobody declared it."""
+def _check_luck(call: Call, base: Manifest, made: Manifest, is_seen: bool) -> None:
+    """Refuse an update after which a full run might give a column another dtype, since nobody declared it.
+
+    `is_seen`: there are new rows, whose dtypes are those of the table; else the widest may have come by rows that went.
+    """
     assert base.schema is not None
     if call.decl.columns or call.decl.ready_made is not None or made is base:
         return
@@ -159,6 +201,7 @@ def _check_luck(call: Call, base: Manifest, made: Manifest) -> None:
     for column in base.schema.columns:
         before, now = base.nulls[column.name], made.nulls[column.name]
         is_widened = column.dtype in _WIDENED and (before == 0) != (now == 0)
+        is_widened |= column.dtype in _WIDE and not is_seen
         if is_widened or (before == base.rows) != (now == made.rows) or column.dtype.startswith("decimal"):
             raise Unfit(f"the dtype of '{column.name}' may depend on all its values; columns= would say what it is")
 
@@ -201,4 +244,4 @@ def _check_whole(call: Call, made: Mapping[str, Updated]) -> None:
     call.check(pieces)
 
 
-__all__ = ["Regiven", "Replaced", "Unfit", "sort_by_key", "table_of", "updated"]
+__all__ = ["Regiven", "Replaced", "Unfit", "is_dask", "sort_by_key", "table_of", "updated"]

@@ -88,7 +88,7 @@ class Ways:
             return Way(None, "an update of it came out otherwise than a full run")
         before = self._before(basis, step, previous)
         if before is None:
-            return Way(None, "the store no longer has what it was built from")
+            return Way(None, "it was built by another grain, or the store no longer has what it was built from")
         is_audited = int(key_of(fields)[:8], 16) % AUDITED == 0
         spec = UpdateSpec(basis.rule, basis.of, basis.by, before, is_audited)
         choice = self._choice(step, basis, before)
@@ -97,7 +97,7 @@ class Ways:
 
     def _before(self, basis: Basis, step: Step, previous: Mapping[str, Manifest]) -> dict[str, Manifest] | None:
         """The versions of the changed inputs that the present outputs were built from; None where one is not whole."""
-        known = self.recall.ledger.inputs(basis.key)
+        known = self.recall.ledger.inputs(basis.key, self.graph.recipes[step.recipe].grain.text)
         if len(previous) < len(step.targets) or any(name not in known for name in basis.changed):
             return None
         before = {name: self.recall.manifest(known[name]) for name in basis.changed}

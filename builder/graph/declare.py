@@ -77,6 +77,11 @@ class Grain:
     of: str | None = None
     by: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The grain as one text: a build that proved one says nothing of another."""
+        return " ".join((self.kind, self.of or "", *self.by))
+
 
 WHOLE = Grain()
 

@@ -46,6 +46,8 @@ class Commit:
     attempt: Attempt | None = None
     inputs: Mapping[str, int] = field(default_factory=dict)
     """The manifest of each table that was read, by number, where a later version may be made from this one."""
+    grain: str = ""
+    """The grain that the step was built by: a later version is made from this one only by the same."""
     rule: str | None = None
     """The fingerprint of the own update through which it was made; empty where one that is noted counts no more."""
 
@@ -111,7 +113,7 @@ class Rows:
         self._traces += [(work.key, name, number) for name, number in numbers.items()]
         if work.rule is not None:
             self._rules[work.key] = work.rule
-        self._inputs += [(work.key, name, number) for name, number in work.inputs.items()]
+        self._inputs += [(work.key, name, number, work.grain) for name, number in work.inputs.items()]
         self._differences += [(old, new, *counts) for (old, new), counts in work.differences.items()]
         if work.fingerprint is not None:
             self.prints[work.fingerprint[0]] = work.fingerprint[1]
@@ -126,7 +128,7 @@ class Rows:
             ("INSERT INTO manifests VALUES (?, ?, ?)", manifests),
             ("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._keys),
             ("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", self._traces),
-            ("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?)", self._inputs),
+            ("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?)", self._inputs),
             ("DELETE FROM rules WHERE key = ?", [(key,) for key in self._rules]),
             ("INSERT INTO rules VALUES (?, ?)", [(key, rule) for key, rule in self._rules.items() if rule]),
             ("INSERT OR IGNORE INTO fingerprints VALUES (?, ?)", prints),

@@ -25,7 +25,7 @@ CREATE TABLE keys(key TEXT PRIMARY KEY, step TEXT NOT NULL, fields TEXT NOT NULL
     wall_s REAL NOT NULL, cpu_s REAL NOT NULL, peak_rss_bytes INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE traces(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
     PRIMARY KEY(key, name)) WITHOUT ROWID;
-CREATE TABLE inputs(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
+CREATE TABLE inputs(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL, grain TEXT NOT NULL,
     PRIMARY KEY(key, name)) WITHOUT ROWID;
 CREATE TABLE distrusted(recipe TEXT NOT NULL, fingerprint TEXT NOT NULL,
     PRIMARY KEY(recipe, fingerprint)) WITHOUT ROWID;
@@ -68,7 +68,7 @@ DROP TABLE runs;
 ALTER TABLE new_runs RENAME TO runs;
 """,
     2: """
-CREATE TABLE inputs(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL,
+CREATE TABLE inputs(key TEXT NOT NULL, name TEXT NOT NULL, manifest INTEGER NOT NULL, grain TEXT NOT NULL,
     PRIMARY KEY(key, name)) WITHOUT ROWID;
 CREATE TABLE distrusted(recipe TEXT NOT NULL, fingerprint TEXT NOT NULL,
     PRIMARY KEY(recipe, fingerprint)) WITHOUT ROWID;

@@ -251,10 +251,15 @@ class Ledger:
         query = "SELECT name, manifest, digest FROM traces JOIN manifests ON id = manifest WHERE key = ?"
         return {r[0]: (r[1], Digest(r[2])) for r in self.rows(query, key)}
 
-    def inputs(self, key: Digest) -> dict[str, int]:
-        """The manifest of each table that was read for a key, as far as the store still has it."""
-        query = "SELECT name, manifest FROM inputs JOIN manifests ON id = manifest WHERE key = ?"
-        return dict(self.rows(query, key))
+    def inputs(self, key: Digest, grain: str) -> dict[str, int]:
+        """The manifest of each table that was read for a key by a grain, as far as the store still has it.
+
+        None in a store of an older format that no builder of this one has written to.
+        """
+        if not self._has_amounts:
+            return {}
+        query = "SELECT name, manifest FROM inputs JOIN manifests ON id = manifest WHERE key = ? AND grain = ?"
+        return dict(self.rows(query, key, grain))
 
     def rules(self) -> dict[str, str]:
         """The fingerprint of the own update through which outputs were built, by key; few recipes have one."""
@@ -413,6 +418,8 @@ class Ledger:
     def ways(self, steps: Iterable[str], most: int = 3) -> dict[str, tuple[list[Sample], list[Sample]]]:
         """The latest attempts of each step that ran whole, and the latest that were updates, latest first."""
         names = list(steps)
+        if not self._has_amounts:
+            return {name: ([], []) for name in names}
         whole = self._sampled("step", names, most, "AND via = 'full'")
         updates = self._sampled("step", names, most, "AND via != 'full'")
         return {name: (whole[name], updates[name]) for name in names}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 import shapely
 
 from builder.compile import choice
-from builder.execute import piecewise, ways
+from builder.execute import piecewise, proving, ways
 from builder.project import Project
 
 PEOPLE = "id,team,x\n" + "".join(f"{i},{'abcd'[i % 4]},{i * 10}\n" for i in range(1, 41))
@@ -345,6 +347,177 @@ def test_a_check_sees_the_whole_output_of_an_update(place):
     assert target(place.built(), "doubled")["via"] == "rows"
 
 
+# -- where an update would differ from a full run ----------------------------------------------------------------------
+
+
+def test_a_dtype_that_came_by_a_row_that_went_runs_whole(place):
+    rows = "id,team,x\n" + "".join(f"{i},{i},{i}\n" for i in range(1, 30))
+    place.write("data/people.csv", rows + "30,3.5,1\n")
+    place.recipe(SOURCES + ROWS.replace('people["x"] * 2', 'pd.to_numeric(people["team"])'))
+    place.built()
+    place.write("data/people.csv", rows)
+    assert target(place.built(), "doubled")["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize(
+    ("sources", "recipe", "via"),
+    [
+        (SOURCES.replace('key="team"', 'key=["team", "w"]'), LOOKUP, "full"),
+        (SOURCES.replace('key="team", ', ""), LOOKUP, "full"),
+        (SOURCES.replace('"team": "string", "w"', '"team": "binary", "w"'), LOOKUP, "full"),
+        (SOURCES, ROWS.replace('people["y"] =', 'people["id"] = people["id"].astype(str); people["y"] ='), "full"),
+        (SOURCES, GROUPS.replace("return people", 'return people.assign(team=people["team"].map(ord))'), "full"),
+    ],
+)
+def test_a_rule_that_cannot_find_rows_by_their_key_runs_whole(place, sources, recipe, via):
+    place.recipe(sources + recipe.replace('on="team", how', 'left_on="team", right_on="team", how'))
+    if "binary" in sources:
+        place.recipe(sources + recipe.replace("teams, on", 'teams.assign(team=teams["team"].astype(str)), on'))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    (done,) = place.built()["targets"]
+    assert done["via"] == via
+    assert_as_from_nothing(place)
+
+
+def test_a_key_may_be_looked_up_by_a_column_with_nulls(site):
+    people = "id,boss,x\n" + "".join(f"{i},{i * 7 % 11 or ''},{i * 10}\n" for i in range(1, 30))
+    site.write("data/people.csv", people)
+    site.recipe("""
+b.source("people", "data/people.csv", key="id", columns={"id": "int64", "boss": "Int64", "x": "int64"})
+@b.recipe(key="id", grain=b.rows("people"), inputs={"people": "people", "all": b.lookup("names", on="boss")})
+def bossed(people: pd.DataFrame, all: pd.DataFrame):
+    bosses = all.rename(columns={"id": "boss", "x": "y"}).astype({"boss": "Int64"})
+    return people.merge(bosses, on="boss", how="left").astype({"y": "Int64"})
+@b.recipe(key="id", grain=b.rows("people"))
+def names(people: pd.DataFrame):
+    return people[["id", "x"]]
+""")
+    site.built()
+    site.write("data/people.csv", edited(people, _3="3,5,31", _8="8,,1"))
+    assert target(site.built(), "bossed")["via"] == "rows"
+    assert_as_from_nothing(site)
+
+
+def test_a_column_to_look_up_by_that_is_not_there_is_told(place):
+    place.recipe(SOURCES + LOOKUP.replace('on="team")}', 'on="tema")}'))
+    found = target(place.rebuild(), "weighed")["error"]
+    assert (found["code"], found["facts"][0]) == ("recipe-error", ["column", "tema"])
+
+
+CONCAT = """
+@b.recipe(key="id", grain=b.rows("people"))
+def large(people: pd.DataFrame):
+    return pd.concat([rows for _, rows in people[people["x"] > 50].groupby("team")])
+"""
+DTYPE = """
+@b.recipe(key="id", grain=b.rows("people"), columns={"id": "int64", "x": "int64"}, check=lambda t: t["x"].dtype == "f8")
+def half(people: pd.DataFrame):
+    return people[["id"]].assign(x=people["x"] / 10)
+"""
+
+
+@pytest.mark.parametrize("recipe", [CONCAT, DTYPE])
+def test_what_fails_of_an_update_alone_runs_whole(place, recipe):
+    place.recipe(SOURCES + recipe)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,20"))
+    place.built()
+    assert_as_from_nothing(place)
+
+
+def test_counters_whose_changes_alone_overflow_run_whole(place):
+    sums = "id,team,x\n1,a,{0}\n2,a,{0}\n3,a,-9000000000000000000\n4,a,-9000000000000000000\n5,b,1\n"
+    place.write("data/people.csv", sums.format(9 * 10**18))
+    place.recipe(SOURCES + COUNTS)
+    place.built()
+    place.write("data/people.csv", sums.format(89 * 10**17))
+    assert target(place.built(), "sizes")["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize(("columns", "via"), [("", "full"), (', columns={"id": "int64", "x": "int64"}', "rows")])
+def test_a_recipe_by_rows_may_return_a_dask_collection(place, columns, via):
+    place.recipe(
+        f"""{SOURCES}
+import dask.dataframe as dd
+
+@b.recipe(key="id", grain=b.rows("people"){columns})
+def lazy(people: dd.DataFrame):
+    return people[["id", "x"]].assign(x=people["x"] * 2)
+"""
+    )
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41", _5=None))
+    assert target(place.built(), "lazy")["via"] == via
+    assert_as_from_nothing(place)
+
+
+def test_a_group_without_a_label_is_told_as_by_a_full_run(place):
+    place.recipe(SOURCES + GROUPS.replace("as_index=False", "as_index=False, dropna=False"))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,,41"))
+    assert target(place.rebuild(), "largest")["error"]["code"] == "key-null"
+
+
+def test_an_own_update_sees_what_the_recipe_reads_of_a_table(place):
+    chosen = OWN.replace('(key="id")', '(key="id", inputs={"people": b.read("people", where={"team": "a"})})')
+    place.recipe(SOURCES + chosen)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,b,41", _5="5,b,51", _6="6,a,61", _8=None, _9=None))
+    done = target(place.built(), "plus")
+    assert (done["via"], done["rows_changed"]) == ("update", 3)
+    assert_as_from_nothing(place)
+
+
+def test_an_own_update_is_not_asked_where_a_value_changed_that_is_no_table(place):
+    place.recipe(
+        SOURCES
+        + OWN.replace("def plus(people: pd.DataFrame)", "def plus(people: pd.DataFrame, total)").replace(
+            'people["x"] + 1)', 'people["x"] + total["w"])'
+        )
+        + """
+@b.recipe
+def total(teams: pd.DataFrame):
+    return {"w": int(teams["w"].sum())}
+"""
+    )
+    place.built()
+    place.write("data/teams.csv", edited(TEAMS, b="b,20"))
+    assert target(place.built(), "plus")["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+def test_a_grain_that_no_build_was_made_by_is_tried_first(place):
+    shares = """
+@b.recipe(key=["team", "id"], grain=b.groups("team", "people"))
+def shares(people: pd.DataFrame):
+    return people.assign(x=people["x"] / people.groupby("team")["x"].transform("sum"))
+"""
+    place.recipe(SOURCES + shares)
+    place.built()
+    place.recipe(SOURCES + shares.replace('b.groups("team", "people")', 'b.rows("people")'))
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.rebuild(), "shares")["error"]["code"] == "not-a-row-recipe"
+
+
+def test_a_store_of_the_format_before_can_be_looked_at(place):
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    with closing(sqlite3.connect(place.root / ".builder/ledger.sqlite")) as db:
+        db.executescript("""DROP TABLE inputs; DROP TABLE distrusted; DROP TABLE IF EXISTS rules;
+            ALTER TABLE attempts DROP COLUMN via; ALTER TABLE attempts DROP COLUMN rows_tested;
+            UPDATE meta SET value = '2' WHERE name = 'version';""")
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    for command in (["plan"], ["status"], ["explain", "doubled"]):
+        assert place.main(*command).returncode == 0, command
+    assert target(place.built(), "doubled")["via"] == "full"
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    assert target(place.built(), "doubled")["via"] == "rows"
+    assert_as_from_nothing(place)
+
+
 # -- points and regions ------------------------------------------------------------------------------------------------
 
 ASSIGN = """
@@ -410,3 +583,13 @@ def test_pieces_of_different_dtypes_are_run_as_one(place, monkeypatch):
     monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
     place.built(all=True)
     assert place.digests() == whole
+
+
+def test_a_piece_that_fails_where_the_whole_does_not_is_run_as_one(place, monkeypatch):
+    found = "    assert people['x'].max() == 400, 'not all'\n    people"
+    place.recipe(SOURCES + ROWS.replace("    people", found, 1).replace("grain", 'policy="full", grain'))
+    monkeypatch.setattr(proving, "check_grain", lambda call, made: None)  # it is no row recipe, and would be told so
+    monkeypatch.setattr(piecewise, "PIECE_ROWS", 7)
+    monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
+    place.built()
+    assert len(place.load("doubled")) == 27
