@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from builder.compile.amounts import Seen
 from builder.compile.predict import Choice, History, Measured, median
 from builder.nouns import dataclass
-from builder.store.manifest import Manifest
 
 CROSSING = {"rows": 0.4, "groups": 0.1, "fold": 0.3, "spatial": 0.3, "update": 0.4}
 """The share of changed rows at which an update by a rule takes as long as a full run, until it was measured."""
@@ -29,20 +29,8 @@ always = False
 """Whether an update is taken wherever one is allowed, whatever it costs: for tests, whose tables are small."""
 
 
-class Tried(Protocol):
-    """What one attempt took; `rows_tested` counts the rows that an update looked at."""
-
-    @property
-    def wall_s(self) -> float:
-        """Its seconds."""
-
-    @property
-    def bytes_in(self) -> int:
-        """The bytes of its inputs."""
-
-    @property
-    def rows_in(self) -> int:
-        """The rows of its inputs."""
+class Tried(Seen, Protocol):
+    """What one attempt took, and how many rows it looked at where it was an update."""
 
     @property
     def rows_tested(self) -> int:
@@ -102,22 +90,3 @@ def _update_s(updates: Sequence[Tried], rows: int, slope_s: float) -> float | No
         slope_s = max(0.0, large.wall_s - small.wall_s) / (large.rows_tested - small.rows_tested)
     slope_s = min([slope_s, *(t.wall_s / t.rows_tested for t in updates if t.rows_tested)])
     return slope_s * rows + median(max(0.0, t.wall_s - slope_s * t.rows_tested) for t in updates)
-
-
-def most_that_differ(old: Manifest, new: Manifest) -> int:
-    """How many rows differ between two versions at most, by their manifests alone."""
-    if old.digest == new.digest:
-        return 0
-    shared = 0
-    for one, other in zip(old.layers, new.layers, strict=False):
-        if [p.path for p in one.parts] != [p.path for p in other.parts]:
-            break
-        shared += 1
-    if shared and shared == len(old.layers):
-        return sum(p.rows for layer in new.layers[shared:] for p in layer.parts)
-    if new.base == old.digest and new.delta is not None:
-        return sum(p.rows for p in new.delta.parts)
-    return max(old.rows, new.rows)
-
-
-__all__ = ["CROSSING", "Choice", "Read", "choose", "most_that_differ"]

@@ -10,14 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from builder.compile.choice import Choice, Read, Tried, choose, most_that_differ
+from builder.compile.choice import Read, Tried, choose
+from builder.compile.predict import Choice
 from builder.digests import Digest
 from builder.graph.graph import Step
 from builder.plan.basis import Basis, basis_of
 from builder.plan.keys import step_fields
 from builder.plan.plan import Memory, Plan, digest_of_read
 from builder.plan.verdict import Action
-from builder.store.manifest import Manifest
+from builder.store.manifest import Manifest, layers_between
+
+Tries = tuple[Sequence[Tried], Sequence[Tried]]
 
 NEAR_EDGES = 0.25
 """The share of points near edges of regions of which all changed a little: 20 % of the airports in a revision of the
@@ -33,7 +36,7 @@ class Past(Protocol):
     def difference(self, old: Digest, new: Digest) -> tuple[int, int, int] | None:
         """Rows that differ between two digests, where that was counted."""
 
-    def ways(self, steps: Iterable[str]) -> Mapping[str, tuple[Sequence[Tried], Sequence[Tried]]]:
+    def ways(self, steps: Iterable[str]) -> Mapping[str, Tries]:
         """The latest attempts of each step that ran whole, and those that were updates."""
 
 
@@ -43,21 +46,26 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
     read = partial(digest_of_read, plan.versions, memory)
     shares: dict[str, float] = {}
     found: dict[str, Choice] = {}
-    for name in plan.steps:
+    names = [name for name in plan.steps if _may_update(plan, name)]
+    tried = past.ways(names) if names else {}
+    for name in names:
         step = graph.steps[name]
         recipe = graph.recipes[step.recipe]
-        if plan.is_forced or plan.verdicts[name].action is not Action.RUN:
-            continue
-        if recipe.grain.kind == "whole" and not recipe.update:
-            continue
         basis = basis_of(step, recipe, step_fields(step, plan.situation, read), memory)
         share = None if isinstance(basis, str) else _share(plan, memory, past, step, basis, shares)
         if isinstance(basis, str) or share is None:
             continue
         shares.update(dict.fromkeys(step.targets, share))
         held = {n: _held(plan, memory, n) for n in step.reads}
-        found[name] = choice_of(step, basis, min(1.0, share), held, past)
+        found[name] = choice_of(step, basis, min(1.0, share), held, tried[name])
     return found
+
+
+def _may_update(plan: Plan, name: str) -> bool:
+    """Whether a step is to run, and is one that may be updated at all."""
+    recipe = plan.situation.graph.recipes[plan.situation.graph.steps[name].recipe]
+    is_whole = recipe.grain.kind == "whole" and not recipe.update
+    return not (is_whole or plan.is_forced) and plan.verdicts[name].action is Action.RUN
 
 
 def _share(
@@ -96,19 +104,22 @@ def _held(plan: Plan, memory: Memory, name: str) -> Manifest | None:
 
 def share_between(past: Past, old: Manifest, new: Manifest) -> float:
     """The share of rows that differ between two versions: as counted before, or at most."""
+    most = max(1, old.rows, new.rows)
     counted = past.difference(old.digest, new.digest)
-    changed = most_that_differ(old, new) if counted is None else sum(counted)
-    return changed / max(1, old.rows, new.rows)
+    if counted is not None:
+        return sum(counted) / most
+    layers = layers_between(old, new)
+    return 1.0 if layers is None else sum(layer.rows for layer in layers) / most
 
 
-def choice_of(step: Step, basis: Basis, share: float, held: Mapping[str, Manifest | None], past: Past) -> Choice:
+def choice_of(step: Step, basis: Basis, share: float, held: Mapping[str, Manifest | None], tried: Tries) -> Choice:
     """The cheaper way of a step of whose input this share of the rows changed.
 
-    `held` has what the step reads; None for what is no table, or not known.
+    `held` has what the step reads; None for what is no table, or not known. `tried` has its latest attempts that ran
+    whole, and those that were updates.
     """
     main = next((e.names[0] for e in step.edges if e.parameter == basis.of), basis.changed[0])
     table = held.get(main)
     rows = table.rows if table is not None else 0
-    whole, updates = past.ways([step.name])[step.name]
     size = sum(m.bytes for m in held.values() if m is not None)
-    return choose(basis.rule, round(share * rows), Read(size, rows), whole, updates)
+    return choose(basis.rule, round(share * rows), Read(size, rows), *tried)

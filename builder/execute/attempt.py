@@ -48,13 +48,12 @@ def _attempt(spec: AttemptSpec, in_worker: bool) -> AttemptRecord:
     started, cpu_s = time.perf_counter(), _cpu_s()
     outputs: tuple[Output, ...] = ()
     problem: dict[str, Any] | None = None
-    warnings: list[str] = []
     peak = [0]
     try:
         with logged(Path(spec.log), in_worker), peak_memory() as peak:
             _load(spec)
             started, cpu_s = time.perf_counter(), _cpu_s()
-            outputs, problem = _outcome(spec, warnings)
+            outputs, problem = _outcome(spec)
     except OSError as caught:  # the log itself cannot be written
         problem = problem or disk.store_error(caught, Path(spec.log)).to_json()
     return AttemptRecord(
@@ -64,7 +63,6 @@ def _attempt(spec: AttemptSpec, in_worker: bool) -> AttemptRecord:
         wall_s=time.perf_counter() - started,
         cpu_s=_cpu_s() - cpu_s,
         peak_rss_bytes=peak[0],
-        warnings=tuple(warnings),
     )
 
 
@@ -105,10 +103,10 @@ def run_pack(raws: Iterable[bytes], in_worker: bool = True) -> Iterator[bytes]:
             yield AttemptRecord(spec.id, error=refused.to_json()).to_bytes()
 
 
-def _outcome(spec: AttemptSpec, warnings: list[str]) -> tuple[tuple[Output, ...], dict[str, Any] | None]:
+def _outcome(spec: AttemptSpec) -> tuple[tuple[Output, ...], dict[str, Any] | None]:
     """The outputs of the attempt's work, or why there are none."""
     try:
-        return _run(spec, warnings), None
+        return _run(spec), None
     except BuilderError as caught:
         sys.stderr.write(caught.render() + "\n")
         return (), caught.to_json()
@@ -136,7 +134,7 @@ class disk_crash(BaseException):  # noqa: N801 - stands for a kill, in tests onl
     """Raised by tests from `disk.on_write` to stand for a kill of the process; never caught here."""
 
 
-def _run(spec: AttemptSpec, warnings: list[str]) -> tuple[Output, ...]:
+def _run(spec: AttemptSpec) -> tuple[Output, ...]:
     """The outputs of the attempt's work."""
     folder = PartFolder(spec.store, INLINE_BYTES)
     scratch = Path(spec.scratch)  # made by what needs it: most steps do not

@@ -13,9 +13,9 @@ from typing import Any
 
 from builder.errors import BuilderError
 from builder.execute.spec import InputSpec
-from builder.names import path_segment, value_text
+from builder.names import value_text
 from builder.store import disk
-from builder.store.indexes import LIKE, index_path
+from builder.store.indexes import LIKE, index_path, noted
 from builder.store.manifest import read_digest
 
 KEPT_FROM_VERTICES = 100_000
@@ -64,30 +64,27 @@ def nearly_index_of(store: Path, read: list[str]) -> tuple[Any, set[Any]] | None
     """
     from builder.transforms import RegionIndex
 
-    path = index_path(store, read)
-    with suppress(BuilderError, OSError, ValueError, KeyError, TypeError):
-        if path.exists():
-            return RegionIndex.open(path), set()
-        note = json.loads(path.with_suffix(LIKE).read_bytes())
-        return RegionIndex.open(path.with_name(path_segment(note["index"]))), set(note["ids"])
+    like = _index_or_note(index_path(store, read))
+    if like is not None:
+        with suppress(BuilderError, OSError):
+            return RegionIndex.open(like[0]), set(like[1])
     return None
 
 
 def note_nearly(store: Path, before: list[str], now: list[str], ids: Collection[Any]) -> None:
     """Note that the regions read now are those read before but for these ids, unless they are too many to be of use."""
-    path, own = index_path(store, before), index_path(store, now)
-    known: set[Any] = set()
-    if not path.exists():
-        try:
-            like = json.loads(path.with_suffix(LIKE).read_bytes())
-            path, known = path.with_name(path_segment(like["index"])), set(like["ids"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-    changed = known | set(ids)
-    if len(changed) <= _MOST_NOTED and all(type(i) in (int, str) for i in changed) and path.exists():
-        with suppress(BuilderError, OSError):
-            note = {"index": path.name, "ids": sorted(changed, key=repr)}
-            disk.write_whole(own.with_suffix(LIKE), json.dumps(note).encode(), is_durable=False)
+    like = _index_or_note(index_path(store, before))
+    changed = set(ids).union([] if like is None else like[1])
+    if like is None or len(changed) > _MOST_NOTED or not all(type(i) in (int, str) for i in changed):
+        return
+    note = {"index": like[0].name, "ids": sorted(changed, key=repr)}
+    with suppress(BuilderError, OSError):
+        disk.write_whole(index_path(store, now).with_suffix(LIKE), json.dumps(note).encode(), is_durable=False)
+
+
+def _index_or_note(path: Path) -> tuple[Path, list[Any]] | None:
+    """A kept index of some regions, or one that is noted for them with the ids that differ; None: there is none."""
+    return (path, []) if path.exists() else noted(path)
 
 
 def read_of(regions: InputSpec) -> list[str]:

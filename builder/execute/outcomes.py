@@ -210,7 +210,6 @@ class Outcomes:
             for output in record.outputs:
                 self._report(self._built(node, record, output, is_same[output.name]))
                 self._to_publish.append(output.name)
-            self.warnings += [("warning", f"{node.name}: {w}") for w in record.warnings]
 
         return Waiting(commit, then)
 

@@ -29,10 +29,14 @@ from builder.tables.schema import Schema
 class Change:
     """What changed in one input: ``upserts``, rows as they are now, and ``deleted``, keys of rows that are no more."""
 
-    def __init__(self, given: InputSpec, delta: Delta, call: Call) -> None:
+    def __init__(self, given: InputSpec, delta: Delta) -> None:
         self._given = given
         self._delta = delta
-        self._call = call
+
+    @property
+    def rows(self) -> int:
+        """How many rows came, changed or went."""
+        return int(self._delta.upserted.num_rows + self._delta.deleted.num_rows)
 
     @property
     def upserts(self) -> Any:
@@ -76,7 +80,7 @@ def update(call: Call, spec: UpdateSpec, bases: Bases) -> Replaced:
     own = call.callee.decl.update
     if own is None:
         raise Unfit("it has no update of its own")
-    deltas = {given.parameter: Change(given, delta_of(call, spec, given), call) for given in _changed(call, spec)}
+    deltas = {given.parameter: Change(given, delta_of(call, spec, given)) for given in _changed(call, spec)}
     previous = {o: _frame(call, bases[t].schema, bases[t]) for o, t in call.work.outputs}
     is_single = not call.decl.outputs
     answer = call.guarded(partial(own, previous[""] if is_single else previous, deltas))
@@ -89,8 +93,8 @@ def update(call: Call, spec: UpdateSpec, bases: Bases) -> Replaced:
         raise _wrong(call, next(a for a in answers.values() if not isinstance(a, Answer)))
     schemas = {o: bases[t].schema for o, t in call.work.outputs}
     gone = {o: _keys(call, a.deleted, schemas[o]) for o, a in answers.items()}
-    tested = sum(d.upserted.num_rows + d.deleted.num_rows for d in (c._delta for c in deltas.values()))
-    return Replaced({o: _rows(a.upserts, schemas[o]) for o, a in answers.items()}, gone, tested)
+    upserts = {o: _rows(a.upserts, schemas[o]) for o, a in answers.items()}
+    return Replaced(upserts, gone, sum(change.rows for change in deltas.values()))
 
 
 def _changed(call: Call, spec: UpdateSpec) -> list[InputSpec]:

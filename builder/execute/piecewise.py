@@ -15,7 +15,7 @@ import pyarrow as pa
 from builder.errors import BuilderError
 from builder.execute.call import Call, check_moved
 from builder.execute.inputs import wanted_type
-from builder.execute.rules import columns_of, frame_of, main_of_grain, manifest_of, others_of
+from builder.execute.rules import columns_of, frame_of, main_of, manifest_of, others_of
 from builder.execute.spec import InputSpec
 from builder.execute.updating import Unfit, is_dask
 from builder.store.manifest import Manifest
@@ -100,8 +100,11 @@ def _main(call: Call) -> InputSpec | None:
     """The large table whose rows the step goes by; None where it has to run in one."""
     if call.decl.grain.kind not in PIECEWISE or call.decl.check is not None or not call.decl.key:
         return None
-    main = main_of_grain(call)
-    if main is None or wanted_type(call.annotation(main)) == "dask":
+    try:
+        main = main_of(call)
+    except Unfit:
+        return None
+    if wanted_type(call.annotation(main)) == "dask":
         return None
     table = manifest_of(main)
     return main if table.rows > PIECE_ROWS or table.bytes > PIECE_BYTES else None
@@ -110,11 +113,9 @@ def _main(call: Call) -> InputSpec | None:
 def _pieces(call: Call, main: InputSpec) -> Iterator[pa.Table]:
     """The rows of the main input in key order, as far as the recipe reads them, in pieces of about one size."""
     names = columns_of(call, main)
-    manifest = main.items[0].manifest
-    assert manifest is not None
     pending: list[pa.Table] = []
     rows = 0
-    for table in read_parts(call.store, manifest, names):
+    for table in read_parts(call.store, manifest_of(main), names):
         pending.append(filter_rows(table, main.where))
         rows += pending[-1].num_rows
         if rows >= PIECE_ROWS or sum(t.nbytes for t in pending) >= PIECE_BYTES:
@@ -122,6 +123,3 @@ def _pieces(call: Call, main: InputSpec) -> Iterator[pa.Table]:
             pending, rows = [], 0
     if pending:
         yield pa.concat_tables(pending)
-
-
-__all__ = ["run_in_pieces"]

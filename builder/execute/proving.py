@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from builder.errors import BuilderError, error
 from builder.execute.call import Call
-from builder.execute.rules import distinct, frame_of, lost_owner, main_of_grain, others_of, rows_asked, schema_of
+from builder.execute.rules import distinct, frame_of, lost_owner, main_of, manifest_of, others_of, rows_asked, schema_of
 from builder.execute.spec import InputSpec
 from builder.execute.updating import Unfit, table_of
 from builder.store.manifest import Manifest
@@ -40,17 +40,19 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
         ``not-a-row-recipe`` with an example.
     """
     grain = call.decl.grain
-    main = main_of_grain(call)
-    if grain.kind not in ("rows", "groups") or call.decl.ready_made is not None or main is None:
-        return
-    owners = _some_rows(call, main) if grain.kind == "rows" else _some_groups(call, main, grain.by)
-    rows = rows_asked(call, main, owners)
-    if owners.num_rows == 0 or any(m.schema is None or lost_owner(owners, m.schema) for m in made.values()):
+    if grain.kind not in ("rows", "groups") or call.decl.ready_made is not None:
         return
     try:
-        pieces = call.run({main.parameter: frame_of(call, main, rows), **others_of(call, main, rows)})
+        main = main_of(call)
+        owners = _some_rows(call, main) if grain.kind == "rows" else _some_groups(call, main, grain.by)
+        if owners.num_rows == 0 or any(m.schema is None or lost_owner(owners, m.schema) for m in made.values()):
+            return
+        rows = rows_asked(call, main, owners)
+        rest = others_of(call, main, rows)
     except Unfit:
         return  # nor will an update ever be had by this grain
+    try:
+        pieces = call.run({main.parameter: frame_of(call, main, rows), **rest})
     except BuilderError as cause:
         raise _not_so(call, owners.num_rows, [("alone", cause.message)]) from cause
     for output, target in call.work.outputs:
@@ -59,8 +61,7 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
 
 def _some_rows(call: Call, main: InputSpec) -> pa.Table:
     """The keys of some rows of the input: fewer than all of them."""
-    manifest, schema = main.items[0].manifest, schema_of(main)
-    assert manifest is not None
+    manifest, schema = manifest_of(main), schema_of(main)
     count = min(MOST_ROWS, manifest.rows // 2)
     chosen = np.random.default_rng(int(manifest.digest[:16], 16)).choice(manifest.rows, count, replace=False)
     names = [n for n in schema.names if manifest.nulls.get(n) and n not in schema.key]
@@ -72,8 +73,7 @@ def _some_rows(call: Call, main: InputSpec) -> pa.Table:
 
 def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...]) -> pa.Table:
     """The values of some groups of the input."""
-    manifest = main.items[0].manifest
-    assert manifest is not None
+    manifest = manifest_of(main)
     groups = distinct(read_table(call.store, manifest, by)).drop_null()
     count = min(MOST_GROUPS, groups.num_rows // 2)
     groups = groups.sort_by([(name, "ascending") for name in by])

@@ -17,6 +17,7 @@ from builder.execute.call import Call
 from builder.execute.inputs import wanted_type
 from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Regiven, Replaced, Unfit, table_of
+from builder.graph.grains import is_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
 from builder.tables.arrow import arrow_schema, arrow_type
@@ -30,7 +31,7 @@ Bases = Mapping[str, Manifest]
 
 def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     """The rows of the input that changed, or whose row in a table that is looked up changed, one by one."""
-    main = main_of(call, update)
+    main = main_of(call)
     delta = delta_of(call, update, main)
     touched = delta.upserted
     for given in call.work.inputs:
@@ -42,16 +43,16 @@ def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
 
 def give_groups(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     """All rows of each group that a changed row is in, or was in."""
-    main = main_of(call, update)
+    main = main_of(call)
     delta = delta_of(call, update, main)
-    by = update.by
+    by = call.decl.grain.by
     groups = union(distinct(delta.upserts(by)), distinct(delta.before(by)))
     return given_again(call, main, groups, groups, bases)
 
 
 def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
     """Counters less what rows gave that are no more as they were, with what rows give as they are now."""
-    main = main_of(call, update)
+    main = main_of(call)
     delta = delta_of(call, update, main)
     ((output, target),) = call.work.outputs
     schema = bases[target].schema
@@ -72,22 +73,15 @@ def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
 # -- what arrives ------------------------------------------------------------------------------------------------------
 
 
-def main_of(call: Call, update: UpdateSpec) -> InputSpec:
-    """The input whose rows the rule goes by."""
-    given = next(i for i in call.work.inputs if i.parameter == update.of)
-    if not schema_of(given).key:
-        raise Unfit(f"'{_name(given)}' has no key, so that its rows cannot be told apart")
-    return given
-
-
-def main_of_grain(call: Call) -> InputSpec | None:
-    """The single keyed table that the recipe's grain goes by; None where it names no such input."""
+def main_of(call: Call) -> InputSpec:
+    """The single keyed table whose rows the recipe's grain goes by."""
     of = call.decl.grain.of
     for given in call.work.inputs:
-        item = given.items[0] if given.shape == "one" else None
-        if item is not None and of in (given.parameter, item.name, item.name.partition("[")[0]):
-            return given if item.manifest and item.manifest.schema and item.manifest.schema.key else None
-    return None
+        if of is not None and given.shape == "one" and is_of(of, given.parameter, [_name(given)]):
+            if not schema_of(given).key:
+                raise Unfit(f"'{_name(given)}' has no key, so that its rows cannot be told apart")
+            return given
+    raise Unfit("its rows go by no single table")
 
 
 def _name(given: InputSpec) -> str:

@@ -28,7 +28,6 @@ from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Regiven, Unfit
 from builder.nouns import dataclass, replace
 from builder.tables.among import rows_among
-from builder.tables.delta import Delta
 from builder.tables.read import read_table
 from builder.tables.schema import GEOMETRY
 
@@ -46,7 +45,7 @@ class Moved:
 
 def reassign(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     """The points that changed, and those near changed edges of regions, with the regions they lie in now."""
-    points = main_of(call, update)
+    points = main_of(call)
     regions = next(i for i in call.work.inputs if i is not points)
     delta = delta_of(call, update, points)
     if regions.items[0].name not in update.before:
@@ -68,7 +67,7 @@ def _moved(call: Call, update: UpdateSpec, regions: InputSpec) -> Moved:
     region_id = call.region_id
     if schema.key != (region_id,):
         raise Unfit(f"'{region_id}' is not the key of the regions")
-    delta: Delta = delta_of(call, update, regions)
+    delta = delta_of(call, update, regions)
     ids = union(delta.upserted, delta.deleted).column(region_id).combine_chunks()
     names = (region_id, *schema.named((GEOMETRY,)))
     old, new = (_shapes(rows, ids) for rows in (delta.before(names), delta.upserts(names)))
@@ -116,6 +115,3 @@ def _few_regions(
     asked = pa.table({call.region_id: ids.unique()})
     few = rows_among(call.store, manifest_of(regions), asked, schema_of(regions).named(regions.columns or ()))
     return RegionIndex(frame_of(call, regions, few, "geopandas"), call.region_id, threads=1)
-
-
-__all__ = ["reassign"]

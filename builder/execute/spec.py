@@ -174,27 +174,24 @@ class RecipeSpec:
 class UpdateSpec:
     """How a step is brought up to date from what changed: the rule, and the versions that it was built from before.
 
-    ``of`` is the parameter whose rows the rule goes by, ``by`` the columns of its groups. ``before`` has an earlier
-    manifest for each input that changed, by the dataset's name. With ``is_audited`` a full run follows, to compare.
+    ``before`` has an earlier manifest for each input that changed, by the dataset's name. With ``is_audited`` a full
+    run follows, to compare.
     """
 
     rule: str
-    of: str
-    by: tuple[str, ...]
     before: Mapping[str, Manifest]
     is_audited: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
         before = {n: m.to_json() for n, m in self.before.items()}
-        value = {"rule": self.rule, "of": self.of, "by": list(self.by), "is_audited": self.is_audited}
-        return {**value, "before": before}
+        return {"rule": self.rule, "before": before, "is_audited": self.is_audited}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> UpdateSpec:
         """The update that `to_json` wrote."""
         before = {n: Manifest.from_json(m) for n, m in value["before"].items()}
-        return UpdateSpec(value["rule"], value["of"], tuple(value["by"]), before, value["is_audited"])
+        return UpdateSpec(value["rule"], before, value["is_audited"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,11 +287,10 @@ class AttemptRecord:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_rss_bytes: int = 0
-    warnings: tuple[str, ...] = ()
 
     def to_bytes(self) -> bytes:
         """The record as UTF-8 JSON."""
-        value = {n: getattr(self, n) for n in ("id", "error", "wall_s", "cpu_s", "peak_rss_bytes", "warnings")}
+        value = {n: getattr(self, n) for n in ("id", "error", "wall_s", "cpu_s", "peak_rss_bytes")}
         value["outputs"] = [o.to_json() for o in self.outputs]
         return json.dumps(value).encode()
 
@@ -303,5 +299,4 @@ class AttemptRecord:
         """The record that `to_bytes` wrote."""
         value = json.loads(raw)
         value["outputs"] = tuple(Output.from_json(o) for o in value["outputs"])
-        value["warnings"] = tuple(value["warnings"])
         return AttemptRecord(**value)

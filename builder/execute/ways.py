@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from builder.compile.choice import Choice
 from builder.compile.expected import choice_of, share_between, weight
+from builder.compile.predict import Choice
 from builder.errors import BuilderError, error
 from builder.execute.nodes import Node
 from builder.execute.spec import UpdateSpec
@@ -58,8 +58,8 @@ class Ways:
 
     def update(self, node: Node, step: Step, previous: Mapping[str, Manifest]) -> UpdateSpec | None:
         """How a step is brought up to date from what changed; None where it runs whole."""
-        if node.attempts > 1:  # what failed once is not tried by the same rule again
-            return None
+        if node.attempts > 1 and self.graph.recipes[step.recipe].policy != "require":
+            return None  # what failed once is not tried by the same rule again
         return self.way(step, node.fields, previous).update
 
     def previous(self, names: Iterable[str]) -> dict[str, Manifest]:
@@ -90,7 +90,7 @@ class Ways:
         if before is None:
             return Way(None, "it was built by another grain, or the store no longer has what it was built from")
         is_audited = int(key_of(fields)[:8], 16) % AUDITED == 0
-        spec = UpdateSpec(basis.rule, basis.of, basis.by, before, is_audited)
+        spec = UpdateSpec(basis.rule, before, is_audited)
         choice = self._choice(step, basis, before)
         is_update = recipe.policy == "require" or choice.is_update
         return Way(spec if is_update else None, "" if is_update else "a full run is predicted to be faster", choice)
@@ -110,7 +110,7 @@ class Ways:
         shares = {name: share_between(ledger, old, self._now(name)) for name, old in before.items()}
         share = sum(found * weight(step, basis, name) for name, found in shares.items())
         held = {n: self._now(n) for n in step.reads if n in self.versions}
-        return choice_of(step, basis, min(1.0, share), held, ledger)
+        return choice_of(step, basis, min(1.0, share), held, ledger.ways([step.name])[step.name])
 
     def _now(self, name: str) -> Manifest:
         """The present version of a dataset; one of no rows where it is no table."""

@@ -148,7 +148,8 @@ class RecipeDecl:
             return self
         values = dict(params)
         columns = tuple((filled(c, values, plain_text), d) for c, d in self.columns)
-        return replace(self, key=tuple(filled(k, values, plain_text) for k in self.key), columns=columns)
+        key, by = (tuple(filled(c, values, plain_text) for c in names) for names in (self.key, self.grain.by))
+        return replace(self, key=key, columns=columns, grain=replace(self.grain, by=by))
 
 
 @dataclass(frozen=True, slots=True)

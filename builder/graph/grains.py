@@ -22,7 +22,7 @@ def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
     """
     edges = tuple(edges)
     grain = decl.grain
-    if grain.of is not None and not any(_is_of(edge, grain.of) for edge in edges):
+    if grain.of is not None and not any(is_of(grain.of, edge.parameter, edge.names) for edge in edges):
         raise error(
             "recipe-declaration",
             f"the grain of recipe '{decl.name}' names '{grain.of}', which is none of its inputs",
@@ -42,9 +42,9 @@ def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
 
 def edge_of(grain: Grain, edges: Iterable[Edge]) -> Edge | None:
     """The input whose rows a grain goes by; None where it names none."""
-    return next((edge for edge in edges if grain.of is not None and _is_of(edge, grain.of)), None)
+    return next((edge for edge in edges if grain.of is not None and is_of(grain.of, edge.parameter, edge.names)), None)
 
 
-def _is_of(edge: Edge, name: str) -> bool:
+def is_of(name: str, parameter: str, datasets: Iterable[str]) -> bool:
     """Whether a grain's `name` means this input: its parameter, or the dataset that it reads."""
-    return name == edge.parameter or any(name in (n, n.partition("[")[0]) for n in edge.names)
+    return name == parameter or any(name in (n, n.partition("[")[0]) for n in datasets)

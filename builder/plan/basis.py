@@ -36,7 +36,6 @@ class Basis:
     rule: str
     changed: tuple[str, ...]
     of: str = ""
-    by: tuple[str, ...] = ()
 
 
 def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces) -> Basis | str:
@@ -64,7 +63,7 @@ def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces
     refusal = "" if rule == "update" else _refusal(rule, main, step.edges, changed)
     if refusal:
         return refusal
-    return Basis(key, rule, changed, main.parameter if main else "", recipe.grain.by)
+    return Basis(key, rule, changed, main.parameter if main else "")
 
 
 def _changed(step: Step, before: Iterable[Field], now: Iterable[Field]) -> tuple[str, tuple[str, ...]]:
@@ -92,6 +91,3 @@ def _refusal(rule: str, main: Edge | None, edges: Iterable[Edge], changed: tuple
             continue
         return f"'{lost}' changed, which every row may depend on"
     return ""
-
-
-__all__ = ["Basis", "basis_of"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from builder.digests import digest_of
 from builder.names import path_segment
@@ -33,12 +34,15 @@ def possible_indexes(store: Path, manifest: Manifest) -> Iterator[Path]:
         for name in schema.names:
             path = index_path(store, [read_digest(manifest, (name, schema.geometry))])
             yield path
-            yield from _noted(path.with_suffix(LIKE))
+            like = noted(path)
+            if like is not None:
+                yield from (path.with_suffix(LIKE), like[0])
 
 
-def _noted(note: Path) -> Iterator[Path]:
-    """A note, and the index that it names; nothing where there is none."""
+def noted(path: Path) -> tuple[Path, list[Any]] | None:
+    """The index that the note beside an index's path names, and the ids in which that one's regions differ; or None."""
     try:
-        yield from (note, note.with_name(path_segment(json.loads(note.read_bytes())["index"])))
+        note = json.loads(path.with_suffix(LIKE).read_bytes())
+        return path.with_name(path_segment(note["index"])), list(note["ids"])
     except (OSError, ValueError, KeyError, TypeError):
-        return
+        return None

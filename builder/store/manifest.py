@@ -174,6 +174,18 @@ class Manifest:
         )
 
 
+def layers_between(old: Manifest, new: Manifest) -> tuple[Layer, ...] | None:
+    """Layers that hold all that leads from one version to another, as far as manifests tell; None: they do not."""
+    if old.digest == new.digest:
+        return ()
+    count = len(old.layers)
+    if [[p.path for p in la.parts] for la in new.layers[:count]] == [[p.path for p in la.parts] for la in old.layers]:
+        return new.layers[count:]
+    if new.base == old.digest:
+        return new.layers[-1:] if new.delta is None else (new.delta,)
+    return None
+
+
 def table_digest(schema: Schema, rows: int, columns: Mapping[str, str]) -> Digest:
     """The digest of a table, or of some of its columns: `schema` says which, `columns` has at least their digests."""
     hasher = Hasher("table").text(schema.digest()).number(rows)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from builder.store.manifest import Layer, Manifest
+from builder.store.manifest import Layer, Manifest, layers_between
 from builder.tables.arrow import arrow_schema
 from builder.tables.batches import read_batch, words_of
 from builder.tables.keys import Positions, overlaid
@@ -79,7 +79,7 @@ def delta_between(store: Path, old: Manifest, new: Manifest) -> Delta | None:
     schema = table_schema(new)
     if not schema.key or table_schema(old).digest() != schema.digest():
         return None
-    layers = _recorded(old, new)
+    layers = layers_between(old, new)
     if layers is not None:
         keys = _mentioned(store, layers, schema)
     else:
@@ -91,20 +91,8 @@ def predicted_rows(old: Manifest, new: Manifest) -> int | None:
     """No fewer rows than differ, as the manifests alone tell; None where they do not tell."""
     if old.schema is None or new.schema is None or not new.schema.key or old.schema.digest() != new.schema.digest():
         return None
-    layers = _recorded(old, new)
+    layers = layers_between(old, new)
     return None if layers is None else sum(layer.rows for layer in layers)
-
-
-def _recorded(old: Manifest, new: Manifest) -> tuple[Layer, ...] | None:
-    """Layers that hold all that differs, as far as the manifests tell."""
-    if old.digest == new.digest:
-        return ()
-    count = len(old.layers)
-    if [[p.path for p in la.parts] for la in new.layers[:count]] == [[p.path for p in la.parts] for la in old.layers]:
-        return new.layers[count:]
-    if new.base == old.digest:
-        return new.layers[-1:] if new.delta is None else (new.delta,)
-    return None
 
 
 def _mentioned(store: Path, layers: Sequence[Layer], schema: Schema) -> pa.Table:

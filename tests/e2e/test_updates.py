@@ -518,6 +518,29 @@ def test_a_store_of_the_format_before_can_be_looked_at(place):
     assert_as_from_nothing(place)
 
 
+HULLS = """
+b.infer_regions(
+    "hulls", each={"label": ["team", "kind"]}, points="spots", by="{label}", method="convex", lon="x", lat="y"
+)
+b.source("spots", "data/spots.csv", key="id", columns={"x": "float64", "y": "float64"})
+"""
+
+
+def test_groups_of_a_ready_made_family_go_by_the_column_of_each_member(site):
+    spots = "id,x,y,team,kind\n" + "".join(
+        f"{i},{i * i % 17},{i * 7 % 13},{'ab'[i % 2]},{'uvw'[i % 3]}\n" for i in range(60)
+    )
+    site.write("data/spots.csv", spots)
+    site.recipe(HULLS)
+    site.built()
+    site.write("data/spots.csv", edited(spots, _4="4,30,30,a,v"))
+    report = site.built()
+    for label, groups in (("team", 1), ("kind", 1)):
+        done = target(report, f"hulls[label={label}]")
+        assert (done["via"], done["rows_changed"], done["rows_tested"]) == ("groups", 1, groups)
+    assert_as_from_nothing(site)
+
+
 # -- points and regions ------------------------------------------------------------------------------------------------
 
 ASSIGN = """

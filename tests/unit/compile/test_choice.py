@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from builder.compile.choice import Read, choose, most_that_differ
+from builder.compile.choice import Read, choose
+from builder.compile.expected import share_between
 from builder.digests import Digest
 from builder.store.manifest import Layer, Manifest, Part
 
@@ -64,11 +65,31 @@ def version(digest: str, *layers: Layer, rows: int = 100, **more: object) -> Man
     return Manifest("table", Digest(digest), layers, rows, **more)  # type: ignore[arg-type]
 
 
+class Uncounted:
+    """A ledger that counted no difference."""
+
+    def difference(self, old: Digest, new: Digest) -> None:
+        return None
+
+
+def share(old: Manifest, new: Manifest) -> float:
+    return share_between(Uncounted(), old, new)  # type: ignore[arg-type]
+
+
 def test_rows_that_differ_are_bounded_by_the_manifests_alone():
     base, first, second = (Layer((Part(name, rows, 1),)) for name, rows in (("a", 100), ("b", 5), ("c", 7)))
     old = version("1", base, first)
-    assert most_that_differ(old, old) == 0
-    assert most_that_differ(old, version("2", base, first, second)) == 7
-    assert most_that_differ(version("0", base), version("2", base, first, second)) == 12
-    assert most_that_differ(old, version("3", Layer((Part("d", 101, 1),)), base=Digest("1"), delta=second)) == 7
-    assert most_that_differ(old, version("4", Layer((Part("e", 120, 1),)), rows=120)) == 120
+    assert share(old, old) == 0
+    assert share(old, version("2", base, first, second)) == 0.07
+    assert share(version("0", base), version("2", base, first, second)) == 0.12
+    assert share(old, version("3", Layer((Part("d", 101, 1),)), base=Digest("1"), delta=second)) == 0.07
+    assert share(old, version("4", Layer((Part("e", 120, 1),)), rows=120)) == 1
+
+
+def test_what_was_counted_goes_before_what_the_manifests_tell():
+    class Counted:
+        def difference(self, old: Digest, new: Digest) -> tuple[int, int, int]:
+            return (1, 0, 2)
+
+    old, new = version("1", Layer((Part("a", 100, 1),))), version("2", Layer((Part("e", 100, 1),)))
+    assert share_between(Counted(), old, new) == 0.03  # type: ignore[arg-type]

@@ -104,7 +104,6 @@ RECORDS = st.builds(
     wall_s=st.floats(0, 1e6),
     cpu_s=st.floats(0, 1e6),
     peak_rss_bytes=COUNT,
-    warnings=TEXTS,
 )
 
 
