@@ -61,19 +61,20 @@ class ReadyCall:
             from builder.transforms.region_index import warm
 
             warm(has_pairs=self.made.options.get("ties") == "all")
+        if self.made.transform == "count_by":
+            import pandas as pd
+
+            transforms.count_by(pd.DataFrame({"of": ["a"], "n": [1]}), ["of"], sums={"total": "n"})
 
     def column(self, option: str, parameters: Mapping[str, Scalar]) -> str:
         """The column that an option names, for one member."""
         return str(_of_member(option, self.made.options[option], parameters))
 
-    def fold(self, previous: Any, added: Any, removed: Any, parameters: Mapping[str, Scalar]) -> Any:
-        """Counters with what came and without what went, each as this recipe counts."""
-        from builder.transforms import fold_counts
+    def counts_change(self, added: Any, removed: Any, parameters: Mapping[str, Scalar], taxonomy: Any = None) -> Any:
+        """What rows that came, and rows that went, do to the counters of this recipe."""
+        from builder.transforms.count import CountsChange
 
-        sides = [part.copy(deep=False) for part in (added, removed)]
-        for side in sides:
-            side.attrs = {}  # how many rows were left out is not known of what lies in the store
-        return fold_counts(previous, *sides, **self._counting(parameters))
+        return CountsChange(added, removed, taxonomy=taxonomy, **self._options(parameters))
 
     def merge(self, parts: Iterable[Any], parameters: Mapping[str, Scalar]) -> Any:
         """The counters of a whole from those of its parts, each as this recipe counts."""
@@ -81,13 +82,16 @@ class ReadyCall:
 
         return merge_counts(parts, **self._counting(parameters))
 
+    def _options(self, parameters: Mapping[str, Scalar]) -> dict[str, Any]:
+        return {name: _of_member(name, value, parameters) for name, value in self.made.options.items()}
+
     def _counting(self, parameters: Mapping[str, Scalar]) -> dict[str, Any]:
         return {o: _of_member(o, self.made.options[o], parameters) for o in ("by", "counts")}
 
     def __call__(self, **arrived: Any) -> Any:
         """The transform's result; `arrived` holds the inputs and the member's parameters."""
         inputs = {name: arrived.pop(name) for name in self.made.inputs}
-        options = {name: _of_member(name, value, arrived) for name, value in self.made.options.items()}
+        options = self._options(arrived)
         if self.made.transform == "assign_regions":
             options["key"] = _of_member("key", self.key, arrived)
         result = _CALLS[self.made.transform](options, **inputs)

@@ -77,6 +77,10 @@ def _load(spec: AttemptSpec) -> None:
             from builder.execute.call import load_callee
 
             load_callee(spec, spec.work)
+            if spec.update is not None:
+                from builder.execute.updating import load_rule
+
+                load_rule(spec.update.rule)
         else:
             from builder.formats.intake import load_parser
 

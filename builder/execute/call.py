@@ -140,9 +140,9 @@ class Call:
         params = dict(self.work.params)
         return self.ready.column("lon", params), self.ready.column("lat", params)
 
-    def fold(self, previous: Any, added: Any, removed: Any) -> Any:
-        """Counters with what came and without what went: of a ready-made recipe that counts."""
-        return self.ready.fold(previous, added, removed, dict(self.work.params))
+    def counts_change(self, added: Any, removed: Any, **rest: Any) -> Any:
+        """What rows that came, and rows that went, do to counters: of a ready-made recipe that counts."""
+        return self.ready.counts_change(added, removed, dict(self.work.params), **rest)
 
     def merge(self, *parts: Any) -> Any:
         """The counters of a whole from those of its parts: of a ready-made recipe that counts."""

@@ -16,7 +16,7 @@ from builder.errors import error
 from builder.execute.call import Call
 from builder.execute.inputs import wanted_type
 from builder.execute.spec import InputSpec, UpdateSpec
-from builder.execute.updating import Regiven, Replaced, Unfit, table_of
+from builder.execute.updating import Regiven, Replaced, Unfit
 from builder.graph.grains import is_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
@@ -33,12 +33,11 @@ def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     """The rows of the input that changed, or whose row in a table that is looked up changed, one by one."""
     main = main_of(call)
     delta = delta_of(call, update, main)
-    touched = delta.upserted
-    for given in call.work.inputs:
-        if given.on is not None and _name(given) in update.before:
-            touched = union(touched, _looking_up(call, update, given, main))
-    owners = union(touched, delta.deleted)
-    return given_again(call, main, touched, owners, bases)
+    looked_up = [i for i in call.work.inputs if i.on is not None and _name(i) in update.before]
+    if not looked_up:
+        return given_again(call, main, delta.upserted, delta.touched, bases, delta)
+    touched = union(delta.upserted, *(_looking_up(call, update, given, main) for given in looked_up))
+    return given_again(call, main, touched, union(touched, delta.deleted), bases)
 
 
 def give_groups(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
@@ -58,16 +57,13 @@ def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
     schema = bases[target].schema
     assert schema is not None
     names = columns_of(call, main)
-    sides = []
-    rest = others_of(call, main)
-    for rows in (delta.upserts(names), delta.before(names)):
-        arrived = frame_of(call, main, filter_rows(rows, main.where))
-        sides.append(call.run({main.parameter: arrived, **rest})[output])
-    counted = [table_of(call, side, schema) for side in sides]
-    touched = union(*(side.select(schema.key) for side in counted))
+    sides = [frame_of(call, main, filter_rows(r, main.where)) for r in (delta.upserts(names), delta.before(names))]
+    change = call.counts_change(*sides, **others_of(call, main))
+    touched = pa.Table.from_pandas(change.touched, preserve_index=False)
     previous = to_frame(rows_among(call.store, bases[target], touched, schema.names), schema)
-    folded = call.fold(previous, *sides)
-    return Replaced({output: folded}, {output: touched}, delta.added + delta.removed + 2 * delta.changed)
+    return Replaced(
+        {output: change.applied(previous)}, {output: touched}, 2 * delta.changed + delta.added + delta.removed
+    )
 
 
 # -- what arrives ------------------------------------------------------------------------------------------------------
@@ -136,25 +132,30 @@ def given_again(
     touched: pa.Table,
     owners: pa.Table,
     bases: Bases,
+    delta: Delta | None = None,
     arrived: Mapping[str, Any] | None = None,
 ) -> Regiven:
     """What the function makes of the rows of the main input that have these values.
 
-    `arrived` has the other inputs, where they do not arrive as in a full run.
+    `delta` is the change that touched them, which has found its rows already. `arrived` has the other inputs, where
+    they do not arrive as in a full run.
     """
     _check_carried(owners, bases)
     if touched.num_rows == 0:
         return Regiven(owners, None, 0)
-    rows = rows_asked(call, main, touched)
+    rows = rows_asked(call, main, touched, delta)
     if rows.num_rows == 0:
         return Regiven(owners, None, touched.num_rows)
     rest = others_of(call, main, rows) if arrived is None else arrived
     return Regiven(owners, call.run({main.parameter: frame_of(call, main, rows), **rest}), touched.num_rows)
 
 
-def rows_asked(call: Call, main: InputSpec, touched: pa.Table) -> pa.Table:
+def rows_asked(call: Call, main: InputSpec, touched: pa.Table, delta: Delta | None = None) -> pa.Table:
     """The rows of the main input that have these values, as far as the recipe reads them."""
-    return filter_rows(rows_among(call.store, manifest_of(main), touched, columns_of(call, main)), main.where)
+    names = columns_of(call, main)
+    if delta is not None and touched is delta.upserted:
+        return filter_rows(delta.upserts(names), main.where)
+    return filter_rows(rows_among(call.store, manifest_of(main), touched, names), main.where)
 
 
 def _check_carried(owners: pa.Table, bases: Bases) -> None:

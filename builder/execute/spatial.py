@@ -28,11 +28,16 @@ from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Regiven, Unfit
 from builder.nouns import dataclass, replace
 from builder.tables.among import rows_among
-from builder.tables.read import read_table
+from builder.tables.arrow import arrow_schema
+from builder.tables.lookup import at_positions, take
+from builder.tables.read import read_parts
 from builder.tables.schema import GEOMETRY
 
 MOST_ASKED = 0.6
 """The share of the points from which on to ask all of them anew is no more work."""
+
+
+_LOOKED_AT_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,25 @@ def reassign(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     regions = next(i for i in call.work.inputs if i is not points)
     delta = delta_of(call, update, points)
     if regions.items[0].name not in update.before:
-        owners = union(delta.upserted, delta.deleted)
-        return given_again(call, points, delta.upserted, owners, bases, {regions.parameter: call.arrived(regions)})
+        arrived = call.arrived(regions)
+        return given_again(call, points, delta.upserted, delta.touched, bases, delta, {regions.parameter: arrived})
     moved = _moved(call, update, regions)
     touched = union(delta.upserted, _near(call, points, moved))
     if touched.num_rows > MOST_ASKED * manifest_of(points).rows and call.decl.policy != "require":
         raise Unfit(f"{touched.num_rows:,} points are near changed edges")
     arrived = _few_regions(call, update, points, regions, touched, moved)
-    return given_again(call, points, touched, union(touched, delta.deleted), bases, {regions.parameter: arrived})
+    return given_again(call, points, touched, union(touched, delta.deleted), bases, None, {regions.parameter: arrived})
+
+
+def warm() -> None:
+    """Compile or load the loops of this rule."""
+    import shapely
+
+    from builder.transforms.region_changes import changed_boxes, near
+    from builder.transforms.region_index import warm
+
+    warm()
+    near(changed_boxes([shapely.box(0, 0, 1, 1)], [None]), [0.5], [0.5])
 
 
 def _moved(call: Call, update: UpdateSpec, regions: InputSpec) -> Moved:
@@ -87,11 +103,17 @@ def _near(call: Call, points: InputSpec, moved: Moved) -> pa.Table:
     """The keys of the points in one of the boxes."""
     from builder.transforms.region_changes import near
 
-    lon, lat = call.lon_lat
-    key = schema_of(points).key
-    rows = read_table(call.store, manifest_of(points), tuple(dict.fromkeys((*key, lon, lat))))
-    is_near = near(moved.boxes, *(rows.column(c).to_numpy() for c in (lon, lat)))
-    return rows.select(key).filter(pa.array(is_near))
+    manifest, key, coordinates = manifest_of(points), schema_of(points).key, tuple(dict.fromkeys(call.lon_lat))
+    is_plain = len(manifest.layers) == 1  # else the keys are read in any case, to put the layers together
+    marks, keys = [np.empty(0, bool)], [arrow_schema(schema_of(points).select(key)).empty_table()]
+    names = coordinates if is_plain else tuple(dict.fromkeys((*key, *coordinates)))
+    for rows in read_parts(call.store, manifest, names, most_rows=_LOOKED_AT_ROWS):
+        marks.append(near(moved.boxes, *(rows.column(c).to_numpy() for c in call.lon_lat)))
+        if not is_plain:
+            keys.append(rows.select(key).filter(pa.array(marks[-1])))
+    if is_plain:
+        return take(at_positions(call.store, manifest, np.flatnonzero(np.concatenate(marks))), key)
+    return pa.concat_tables(keys)
 
 
 def _few_regions(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +33,9 @@ _RULES: Final = {
     "spatial": ("builder.execute.spatial", "reassign"),
     "update": ("builder.execute.own", "update"),
 }
+
+_LATER: Final = ("builder.tables.kernels", "builder.tables.search", "pyarrow.acero")
+"""What rules import only where they need it."""
 
 _WIDENED = ("int64", "bool", "float64")
 """Dtypes that a column has by the luck of its nulls, where nobody declared it: pandas widens whole numbers that meet
@@ -77,8 +80,7 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
     BuilderError
         What the recipe raises, as in a full run; ``not-a-row-recipe`` where a row belongs to none that it was given.
     """
-    module, name = _RULES[update.rule]
-    rule = getattr(importlib.import_module(module), name)
+    rule = load_rule(update.rule)
     try:
         bases = {target: _base(call, target) for _, target in call.work.outputs}
         with call.placed():
@@ -102,6 +104,22 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
     return tuple(
         Output(t, m.manifest, (m.added, m.removed, m.changed), update.rule, change.tested) for t, m in made.items()
     )
+
+
+def load_rule(name: str) -> Callable[[Call, UpdateSpec, Mapping[str, Manifest]], Regiven | Replaced]:
+    """The function of a rule; with all that it imports and compiles, once in a process."""
+    module, function = _RULES[name]
+    for later in _LATER:
+        importlib.import_module(later)
+    loaded = importlib.import_module(module)
+    if name not in _warm:
+        _warm.add(name)
+        getattr(loaded, "warm", lambda: None)()
+    found: Callable[[Call, UpdateSpec, Mapping[str, Manifest]], Regiven | Replaced] = getattr(loaded, function)
+    return found
+
+
+_warm: set[str] = set()
 
 
 def _computed(value: Any, is_declared: bool) -> Any:
@@ -152,7 +170,8 @@ def _written(call: Call, change: Regiven | Replaced, output: str, base: Manifest
         if any(upserts.column(name).null_count for name in schema.key):
             raise Unfit("its key is null in some rows")
         _check_owners(call, upserts, change.owners)
-        gone = rows_among(call.store, base, change.owners, schema.key)
+        is_key = change.owners.column_names == list(schema.key)
+        gone = change.owners if is_key else rows_among(call.store, base, change.owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder)
     _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made

@@ -19,7 +19,6 @@ from builder.formats.columns import Wanted, full_schema, wanted_columns
 from builder.formats.linefiles import FileLines, can_be_indexed, index_rows, reading_of
 from builder.formats.lineindex import LineIndex, open_index
 from builder.formats.lines import OddText, read_records
-from builder.formats.matching import Matcher, Slots, Words
 from builder.formats.text import (
     BLOCK_BYTES,
     Dialect,
@@ -35,6 +34,7 @@ from builder.sources import SourceFile
 from builder.store.manifest import Manifest
 from builder.store.parts import PartFolder
 from builder.tables.arrow import arrow_schema, conform
+from builder.tables.matching import Matcher, Slots, Words
 from builder.tables.schema import Column, Schema
 
 MOST_UPSERTS_BYTES: Final = 384 << 20

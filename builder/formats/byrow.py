@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from builder.formats.byline import MOST_UPSERTS_BYTES
-from builder.formats.matching import Matcher
 from builder.formats.opened import Opened
 from builder.store.manifest import Manifest
 from builder.tables.arrow import arrow_schema, conform
@@ -22,6 +21,7 @@ from builder.tables.batches import HIGH, LOW
 from builder.tables.cells import hash_rows
 from builder.tables.layers import read_merged
 from builder.tables.lookup import at_positions, take
+from builder.tables.matching import Matcher
 
 _LOOK_FROM = 0.12  # of the last version's rows, from where on the share of new ones is taken for that of the rest
 _MOST_NEW = 0.5

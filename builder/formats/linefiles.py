@@ -16,10 +16,10 @@ import pyarrow as pa
 from builder.digests import digest_of
 from builder.execute.spec import IntakeSpec
 from builder.formats import streams
-from builder.formats.matching import Slots, Words
 from builder.store.manifest import Part
 from builder.store.parts import PartFolder, inlined
 from builder.tables.batches import HIGH, LOW, encoded, read_batch, write_batch
+from builder.tables.matching import Slots, Words
 from builder.tables.schema import Schema
 
 MIN_BYTES: Final = 1 << 20

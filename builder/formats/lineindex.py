@@ -26,11 +26,11 @@ from builder.formats.linefiles import (
     with_head,
     write_small,
 )
-from builder.formats.matching import Slots, Words
 from builder.formats.opened import Opened
 from builder.store.manifest import Part
 from builder.store.parts import PartFolder
 from builder.tables.batches import HIGH, LOW, map_batch, read_batch
+from builder.tables.matching import Slots, Words
 
 MOST_LAYERS: Final = 8
 _REWRITTEN_FROM = 0.5

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from builder.formats.linekernels import PADDING, gather_records, hash_records, split_records
-from builder.formats.matching import Mask, Words
 from builder.sources import SourceFile
+from builder.tables.matching import Mask, Words
 
 READ_BYTES: Final = 512 << 10
 """How much is read at once: what is split and hashed is still in the cache."""

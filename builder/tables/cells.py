@@ -77,6 +77,12 @@ def hash_rows(table: pa.Table, schema: Schema, first_row: int = 0) -> tuple[Word
     return rows[:-1], {name: value % (1 << 128) for name, value in sums.items()}
 
 
+def differ(one: Words, other: Words) -> npt.NDArray[np.bool_]:
+    """For each pair of hashes, whether they are of different rows."""
+    marks: npt.NDArray[np.bool_] = (one[:, 0] != other[:, 0]) | (one[:, 1] != other[:, 1])
+    return marks
+
+
 def hash_values(table: pa.Table) -> Words:
     """An (n, 2) array of words for each row, equal where all of the row's values are, whatever the columns' names."""
     from builder.tables.kernels import mix_cells

@@ -17,10 +17,12 @@ import pyarrow as pa
 
 from builder.store.manifest import Layer, Manifest, layers_between
 from builder.tables.arrow import arrow_schema
-from builder.tables.batches import read_batch, words_of
+from builder.tables.batches import HIGH, LOW, read_batch, words_of
+from builder.tables.cells import differ
 from builder.tables.keys import Positions, overlaid
 from builder.tables.layers import read_merged, table_schema
 from builder.tables.lookup import Located, Marks, at_positions, locate, take
+from builder.tables.matching import Matcher
 from builder.tables.order import Key, distinct_keys
 from builder.tables.schema import Schema
 
@@ -42,6 +44,11 @@ class Delta:
     is_new: Marks
     after: Located
     earlier: Located
+
+    @property
+    def touched(self) -> pa.Table:
+        """All these keys, in key order."""
+        return overlaid(self.upserted, self.deleted, table_schema(self.new).key)
 
     @property
     def added(self) -> int:
@@ -84,7 +91,8 @@ def delta_between(store: Path, old: Manifest, new: Manifest) -> Delta | None:
         keys = _mentioned(store, layers, schema)
     else:
         keys = overlaid(*_unpaired(store, old, new), schema.key)
-    return _of_keys(store, old, new, keys)
+    is_exact = layers is not None and len(layers) == 1 and new.base == old.digest  # as one update wrote it
+    return _of_keys(store, old, new, keys, is_exact)
 
 
 def predicted_rows(old: Manifest, new: Manifest) -> int | None:
@@ -102,12 +110,13 @@ def _mentioned(store: Path, layers: Sequence[Layer], schema: Schema) -> pa.Table
     return distinct_keys([none, *tables], schema.key)
 
 
-def _of_keys(store: Path, old: Manifest, new: Manifest, keys: pa.Table) -> Delta:
-    """The delta, of which all keys that differ are known and perhaps some that do not."""
+def _of_keys(store: Path, old: Manifest, new: Manifest, keys: pa.Table, is_exact: bool) -> Delta:
+    """The delta, of which all keys that differ are known and, unless that is exact, perhaps some that do not."""
     was, now = locate(store, old, keys), locate(store, new, keys)
     in_both = was.is_found & now.is_found
     is_same = np.zeros(keys.num_rows, bool)
-    is_same[in_both] = (_hashes(was.only(in_both)) == _hashes(now.only(in_both))).all(axis=1)
+    if not is_exact:
+        is_same[in_both] = ~differ(_hashes(was.only(in_both)), _hashes(now.only(in_both)))
     is_upserted = now.is_found & ~is_same
     is_deleted = was.is_found & ~now.is_found
     return Delta(
@@ -129,16 +138,16 @@ def _unpaired(store: Path, old: Manifest, new: Manifest) -> tuple[pa.Table, pa.T
     """The keys of each version's rows whose hash the other version does not have."""
     key = table_schema(new).key
     (was, old_rows), (now, new_rows) = _hashed_rows(store, old, key), _hashed_rows(store, new, key)
-    left, right = unpaired(was, now)
-    return _keys_at(store, old, old_rows, left), _keys_at(store, new, new_rows, right)
+    matcher = Matcher(*was)
+    is_new = matcher.match(*now)
+    return _keys_at(store, old, old_rows, matcher.free), _keys_at(store, new, new_rows, np.flatnonzero(is_new))
 
 
-def _hashed_rows(store: Path, manifest: Manifest, key: Key) -> tuple[Words, pa.Table | None]:
+def _hashed_rows(store: Path, manifest: Manifest, key: Key) -> tuple[tuple[Words, Words], pa.Table | None]:
     """Row hashes in row order; with the keys where there are several layers, for which they are read anyway."""
-    if len(manifest.layers) <= 1:
-        return words_of(read_merged(store, manifest, (), hashed=True)), None
-    rows = read_merged(store, manifest, key, hashed=True)
-    return words_of(rows), rows.select(key)
+    names = key if len(manifest.layers) > 1 else ()
+    rows = read_merged(store, manifest, names, hashed=True)
+    return (rows.column(LOW).to_numpy(), rows.column(HIGH).to_numpy()), rows.select(names) if names else None
 
 
 def _keys_at(store: Path, manifest: Manifest, rows: pa.Table | None, positions: Positions) -> pa.Table:
@@ -146,26 +155,3 @@ def _keys_at(store: Path, manifest: Manifest, rows: pa.Table | None, positions: 
     if rows is None:
         return take(at_positions(store, manifest, positions), key)
     return rows.take(pa.array(positions)).combine_chunks()
-
-
-def unpaired(was: Words, now: Words) -> tuple[Positions, Positions]:
-    """Positions of row hashes that the other side does not have, both in order; a few that it has may be among them.
-
-    Rows that are equal mostly stand in the same order, so one walk pairs nearly all; only the rest is sorted.
-    """
-    from builder.tables.search import pair_hashes
-
-    old_left, new_left = np.ones(len(was), bool), np.ones(len(now), bool)
-    columns = [np.ascontiguousarray(words[:, n]) for words in (was, now) for n in (0, 1)]
-    pair_hashes(columns[0], columns[1], columns[2], columns[3], old_left, new_left)
-    left, right = np.flatnonzero(old_left), np.flatnonzero(new_left)
-    if len(left) == 0 or len(right) == 0:
-        return left, right
-    order = np.argsort(was[left, 0])
-    spot = np.minimum(np.searchsorted(was[left, 0][order], now[right, 0]), len(left) - 1)
-    # Of old rows with equal low words one alone is found here; the others are told apart by their keys.
-    candidate = order[spot]
-    is_equal = (was[left][candidate] == now[right]).all(axis=1)
-    is_left = np.ones(len(left), bool)
-    is_left[candidate[is_equal]] = False
-    return left[is_left], right[~is_equal]

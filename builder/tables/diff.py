@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from builder.store.manifest import Manifest
 from builder.tables.batches import words_of
+from builder.tables.cells import differ
 from builder.tables.delta import delta_between
 from builder.tables.keys import Positions
 from builder.tables.layers import read_merged, table_schema
@@ -144,7 +145,7 @@ def _changed_positions(store: Path, old: Manifest, new: Manifest) -> Positions:
     """Positions that both unkeyed tables have, whose rows differ."""
     was, now = _hashes(store, old), _hashes(store, new)
     common = min(len(was), len(now))
-    return np.flatnonzero((was[:common] != now[:common]).any(axis=1))
+    return np.flatnonzero(differ(was[:common], now[:common]))
 
 
 def _hashes(store: Path, manifest: Manifest) -> npt.NDArray[np.uint64]:

@@ -128,8 +128,7 @@ def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> p
     names = with_hashes(tuple(columns), hashed)
     fields = fields_of(located.schema, names)
     pieces, order = [], []
-    for number in np.unique(located.part[located.part >= 0]).tolist():
-        at = np.flatnonzero(located.part == number)
+    for number, at in _by_part(located.part):
         opened = located.opened[number]
         pieces.append(pa.Table.from_arrays(_rows(opened, located.row[at], names), schema=fields))
         opened.release()
@@ -140,6 +139,15 @@ def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> p
     if len(pieces) > 1 and (np.diff(ranks) < 0).any():
         return table.combine_chunks().take(pa.array(np.argsort(ranks)))
     return table
+
+
+def _by_part(part: Positions) -> Iterator[tuple[int, Positions]]:
+    """Each part that holds rows which were found, and which they are; the parts mostly stand in order already."""
+    order = np.arange(len(part)) if (part[1:] >= part[:-1]).all() else np.argsort(part, kind="stable")
+    ordered = part[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    for start, stop in zip(starts, np.append(starts, len(part))[1:], strict=True):
+        yield int(ordered[start]), order[start:stop]
 
 
 class _Found:
@@ -180,7 +188,10 @@ def _hits(store: Path, parts: Sequence[Part], sought: pa.Table) -> Iterator[Hit]
             low, high = Keys.of(opened.batch, names).ranges(within)
             opened.release()
             counts = high - low
-            if counts.any():
+            if counts.max(initial=0) == 1:
+                which = np.flatnonzero(counts)
+                yield opened, start + which, low[which]
+            elif counts.any():
                 which = np.repeat(np.arange(len(counts)), counts)
                 ahead = np.cumsum(counts) - counts
                 yield opened, start + which, np.arange(len(which)) - ahead[which] + low[which]

@@ -55,14 +55,17 @@ def read_table(store: Path, manifest: Manifest, columns: tuple[str, ...] | None 
     return _with_schema(table.select(wanted), schema.select(wanted))
 
 
-def read_parts(store: Path, manifest: Manifest, columns: tuple[str, ...] | None = None) -> Iterator[pa.Table]:
-    """The rows as `read_table` gives them, in pieces of at most `BATCH_ROWS`; in bounded memory."""
+def read_parts(
+    store: Path, manifest: Manifest, columns: tuple[str, ...] | None = None, *, most_rows: int | None = None
+) -> Iterator[pa.Table]:
+    """The rows as `read_table` gives them, in pieces of at most `most_rows` (`BATCH_ROWS`); in bounded memory."""
+    count = most_rows or BATCH_ROWS
     schema = table_schema(manifest)
     wanted = schema.names if columns is None else columns
     check_columns(schema, wanted)
     for table in merged_parts(store, manifest, tuple(wanted)):
-        for start in range(0, table.num_rows, BATCH_ROWS):
-            yield _with_schema(table.slice(start, BATCH_ROWS), schema.select(wanted))
+        for start in range(0, table.num_rows, count):
+            yield _with_schema(table.slice(start, count), schema.select(wanted))
 
 
 def gather(

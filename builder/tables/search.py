@@ -1,6 +1,6 @@
-"""The compiled loops under `tables.keys` and `tables.delta`: searching sorted columns, pairing lists of row hashes.
+"""The compiled loops under `tables.keys`: searching sorted columns.
 
-Decides nothing: what is searched for and why stands in those modules. Explicit signatures keep it to one compilation
+Decides nothing: what is searched for and why stands there. Explicit signatures keep it to one compilation
 each, cached once per machine. Importing this module imports numba.
 """
 
@@ -16,13 +16,9 @@ from builder.transforms.compiling import njit
 _words = types.Array(types.int64, 1, "C", readonly=True)
 _bytes = types.Array(types.uint8, 1, "C", readonly=True)
 _offsets = types.Array(types.int32, 1, "C", readonly=True)
-_hashes = types.Array(types.uint64, 1, "C", readonly=True)
 _out = types.int64[::1]
-_marks = types.boolean[::1]
 _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 _inlined: dict[str, Any] = {"nogil": True, "error_model": "numpy", "inline": "always"}
-
-_AHEAD = 8  # how many rows either list may be ahead before two lists of hashes are in step again
 
 
 @njit(types.void(_words, _words, _out, _out), **_options)
@@ -136,37 +132,3 @@ def narrow_texts(offsets, data, sought_offsets, sought, low, high):  # type: ign
             else:
                 end = middle
         high[i] = at
-
-
-@njit(types.void(_hashes, _hashes, _hashes, _hashes, _marks, _marks), **_options)
-def pair_hashes(old_low, old_high, new_low, new_high, old_left, new_left):  # type: ignore[no-untyped-def]
-    """Mark what has no equal in the other list, walking both in their order; what moved further apart stays marked too.
-
-    Where the lists differ they are in step again at the nearest pair of equal hashes, at most `_AHEAD` rows ahead.
-    """
-    i = 0
-    j = 0
-    olds = old_low.shape[0]
-    news = new_low.shape[0]
-    while i < olds and j < news:
-        if old_low[i] == new_low[j] and old_high[i] == new_high[j]:
-            old_left[i] = False
-            new_left[j] = False
-            i += 1
-            j += 1
-            continue
-        skip_old = 1
-        skip_new = 1
-        is_found = False
-        for ahead in range(1, 2 * _AHEAD):
-            for a in range(max(0, ahead - _AHEAD), min(ahead, _AHEAD) + 1):
-                b = ahead - a
-                if i + a < olds and j + b < news and old_low[i + a] == new_low[j + b]:
-                    skip_old = a
-                    skip_new = b
-                    is_found = True
-                    break
-            if is_found:
-                break
-        i += skip_old
-        j += skip_new

@@ -23,7 +23,7 @@ from builder.store.manifest import Layer, Manifest, Part, table_digest
 from builder.store.parts import PartFolder
 from builder.tables.arrow import arrow_schema
 from builder.tables.batches import damaged, hashed_table, words_of
-from builder.tables.cells import hash_rows
+from builder.tables.cells import differ, hash_rows
 from builder.tables.compaction import compacted
 from builder.tables.keys import Keys
 from builder.tables.layers import table_schema
@@ -99,7 +99,7 @@ def write_update(
     at, out = locate(store, base, upserts), locate(store, base, keys)
     old, left, new = _old_side(store, at, schema), _old_side(store, out, schema), _Side.of(upserts, schema)
     is_changed = ~at.is_found
-    is_changed[at.is_found] = (new.hashes[at.is_found] != old.hashes).any(axis=1)
+    is_changed[at.is_found] = differ(new.hashes[at.is_found], old.hashes)
     counts = (int((~at.is_found).sum()), int(out.is_found.sum()), int((is_changed & at.is_found).sum()))
     if not any(counts):
         return Updated(base, 0, 0, 0)
@@ -132,7 +132,7 @@ def _old_side(store: Path, located: Located, schema: Schema) -> _Side:
     found = located.only(located.is_found)
     rows = take(found, schema.names, hashed=True)
     side = _Side.of(rows.select(schema.names), schema)
-    wrong = np.flatnonzero((words_of(rows) != side.hashes).any(axis=1))
+    wrong = np.flatnonzero(differ(words_of(rows), side.hashes))
     if len(wrong):
         path = found.opened[found.part[wrong[0]]].path
         raise damaged(path, ValueError("rows are not as they were written"))

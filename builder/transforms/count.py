@@ -7,12 +7,14 @@ parts, so that counters of parts merge, and those of old rows can be taken off. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builder.errors import error
 from builder.transforms.count_parts import (
     Kinds,
     Part,
+    combinations,
     counted,
     finished,
     joined,
@@ -237,6 +239,78 @@ def fold_counts(
     [['air', 1]]
     """
     return _combined([(previous, 1), (added, 1), (removed, -1)], by, counts)
+
+
+class CountsChange:
+    """What a change of rows does to counters, before these are read: which of them change, and what they become.
+
+    `touched` are the combinations of `by` whose counters differ after the change, ascending, with a fresh RangeIndex;
+    the ancestors of their codes among them where there is a taxonomy. `applied` turns those counters into the new ones.
+    To read and to write these alone is enough: all others stay as they are.
+
+    Parameters
+    ----------
+    added
+        Rows that came or changed, as they are now.
+    removed
+        Rows that went or changed, as they were; of the same dtypes.
+    by, counts, sums, taxonomy, taxonomy_on
+        As in `count_by`.
+
+    Raises
+    ------
+    BuilderError
+        As `count_by`; ``schema-drift`` where the sides' dtypes differ.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> was, now = pd.DataFrame({"kind": ["sea", "air"]}), pd.DataFrame({"kind": ["air", "air"]})
+    >>> change = CountsChange(now, was, ["kind"])
+    >>> change.touched["kind"].tolist(), change.applied(count_by(was, ["kind"])).values.tolist()
+    (['air', 'sea'], [['air', 2]])
+    """
+
+    def __init__(
+        self,
+        added: pd.DataFrame,
+        removed: pd.DataFrame,
+        by: Sequence[str],
+        *,
+        counts: str = "n",
+        sums: Mapping[str, str] | None = None,
+        taxonomy: pd.DataFrame | None = None,
+        taxonomy_on: str | None = None,
+    ) -> None:
+        self._layout = layout_of(by, counts, sums)
+        ranked = taxonomy_of(self._layout, taxonomy, taxonomy_on)
+        one, other = (counted(self._layout, side, ranked, is_rolled_up=True) for side in (added, removed))
+        kinds_of(one).agreed(self._layout, other)
+        self._difference = joined([one, signed(other, -1)])
+
+    @property
+    def touched(self) -> pd.DataFrame:
+        """The columns of `by`, one row a counter that changes."""
+        return combinations(self._layout, self._difference)
+
+    def applied(self, previous: pd.DataFrame) -> pd.DataFrame:
+        """The counters after the change, as `count_by` gives them; those that came down to 0 are not there.
+
+        Parameters
+        ----------
+        previous
+            Counters before the change: those that are touched, or any more. How many rows are left out after it is
+            told only where their ``attrs`` have it.
+
+        Raises
+        ------
+        BuilderError
+            As `merge_counts`; ``bad-value`` where rows were removed that `previous` does not hold.
+        """
+        before = read_part(self._layout.of_results(), previous)
+        kinds_of(before).agreed(self._layout, self._difference)
+        after = joined([before, self._difference])
+        return finished(self._layout, after if "left_out" in previous.attrs else replace(after, left_out=0))
 
 
 def _combined(tables: list[tuple[pd.DataFrame, int]], by: Sequence[str], counts: str) -> pd.DataFrame:

@@ -39,6 +39,10 @@ class Layout:
         """The columns of a result, in order."""
         return (*self.by, self.counts, *(new for new, _ in self.sums))
 
+    def of_results(self) -> Layout:
+        """The layout by which results of this one are added up: their sums sum themselves."""
+        return Layout(self.by, self.counts, tuple((new, new) for new, _ in self.sums))
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -207,15 +211,28 @@ def finished(layout: Layout, part: Part, taxonomy: tuple[int, Taxonomy] | None =
                 facts=[("counter", _shown(layout, cells, overflow)), ("sum", str(totals[overflow]))],
                 hint="sum a decimal of scale 0 instead" if pa.types.is_int64(kind) else "sum smaller values",
             )
-    columns: dict[str, Any] = {}
-    for name, values, codes, dtype in zip(layout.by, cells.values, cells.codes, part.dtypes):
-        columns[name] = _restored(values, codes, dtype, name)
+    columns = _columns_of(layout, part, cells)
     columns[layout.counts] = cells.totals[0]
     for (new, _), kind, totals in zip(layout.sums, part.kinds, cells.totals[1:]):
         columns[new] = as_array(totals, kind)
     frame = pd.DataFrame(columns, index=pd.RangeIndex(len(cells)), copy=False)
     frame.attrs["left_out"] = part.left_out
     return frame
+
+
+def combinations(layout: Layout, part: Part) -> pd.DataFrame:
+    """The columns counted by, one row a cell."""
+    import pandas as pd
+
+    columns = _columns_of(layout, part, part.cells)
+    return pd.DataFrame(columns, index=pd.RangeIndex(len(part.cells)), copy=False)
+
+
+def _columns_of(layout: Layout, part: Part, cells: Cells) -> dict[str, Any]:
+    return {
+        name: _restored(values, codes, dtype, name)
+        for name, values, codes, dtype in zip(layout.by, cells.values, cells.codes, part.dtypes)
+    }
 
 
 def _restored(values: pa.Array, codes: Any, dtype: Any, name: str) -> Any:

@@ -316,9 +316,11 @@ def warm(*, has_pairs: bool = True) -> None:
     has_pairs
         Those of `RegionIndex.pairs` too.
     """
+    import geopandas
     import shapely
 
-    index = RegionIndex(shapely.box([0, 1], 0, [1, 2], 1), threads=1)
+    regions = geopandas.GeoSeries(shapely.box([0, 1], 0, [1, 2], 1), crs="EPSG:4326")
+    index = RegionIndex(regions, threads=1)
     index.assign([0.5], [0.5])
     if has_pairs:
         index.pairs([0.5], [0.5])

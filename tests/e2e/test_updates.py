@@ -427,13 +427,13 @@ def test_what_fails_of_an_update_alone_runs_whole(place, recipe):
     assert_as_from_nothing(place)
 
 
-def test_counters_whose_changes_alone_overflow_run_whole(place):
+def test_counters_whose_changes_alone_overflow_are_brought_up_to_date(place):
     sums = "id,team,x\n1,a,{0}\n2,a,{0}\n3,a,-9000000000000000000\n4,a,-9000000000000000000\n5,b,1\n"
     place.write("data/people.csv", sums.format(9 * 10**18))
     place.recipe(SOURCES + COUNTS)
     place.built()
     place.write("data/people.csv", sums.format(89 * 10**17))
-    assert target(place.built(), "sizes")["via"] == "full"
+    assert target(place.built(), "sizes")["via"] == "fold"
     assert_as_from_nothing(place)
 
 

@@ -10,8 +10,8 @@ from pyarrow import csv
 
 from builder.formats import lines
 from builder.formats.lines import OddText, Splitter
-from builder.formats.matching import Matcher
 from builder.tables.kernels import hash_bytes
+from builder.tables.matching import Matcher
 
 
 def split(

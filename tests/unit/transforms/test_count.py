@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import shapely
 
-from builder.transforms.count import Counters, count_by, fold_counts, merge_counts
+from builder.transforms.count import Counters, CountsChange, count_by, fold_counts, merge_counts
 
 KINDS = pd.DataFrame({"code": ["all", "air", "sea", "jet"], "parent": [None, "all", "all", "air"]})
 ROWS = pd.DataFrame({"state": [2, 1, 2, 2], "kind": ["jet", "sea", "air", "jet"], "seats": [10, 3, 4, 20]})
@@ -309,11 +309,20 @@ def test_taking_off_what_was_not_counted_is_an_error(refused: Any) -> None:
     one, none = count_by(ROWS[:1], ["state"]), count_by(ROWS[:0], ["state"])
     with refused("bad-value", "state=2: -1"):
         fold_counts(none, none, one, by=["state"])
+    with refused("bad-value", "state=2: -1"):
+        CountsChange(ROWS[:0], ROWS[:1], ["state"]).applied(none)
     counters = Counters(["k"], sums={"s": "v"})
     counters.add(pd.DataFrame({"k": [1], "v": [5]}))
     counters.subtract(pd.DataFrame({"k": [1], "v": [6]}))
     with refused("bad-value", "k=1: 0"):
         counters.result()
+
+
+def test_sides_of_a_change_with_other_dtypes_are_refused(refused: Any) -> None:
+    with refused("schema-drift", "column 'state'"):
+        CountsChange(ROWS, ROWS.astype({"state": "str"}), ["state"])
+    with refused("schema-drift", "column 'state'"):
+        CountsChange(ROWS, ROWS[:0], ["state"]).applied(count_by(ROWS.astype({"state": "str"}), ["state"]))
 
 
 def test_counters_of_nothing_have_no_dtypes(refused: Any) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from builder.formats.linekernels import EMPTY, MATCHED, UNMATCHED, fill_table, match_records
+from builder.tables.matchkernels import EMPTY, MATCHED, UNMATCHED, fill_table, match_records
 
 Words = npt.NDArray[np.uint64]
 Slots = npt.NDArray[np.int64]
@@ -23,8 +23,7 @@ class Matcher:
     """
 
     def __init__(self, low: Words, high: Words) -> None:
-        self._low = low
-        self._high = high
+        self._low, self._high = _read_only(low), _read_only(high)
         self._states = np.where((low | high) == 0, np.uint8(EMPTY), np.uint8(UNMATCHED))
         self._table = np.empty(0, np.int32 if len(low) < 1 << 31 else np.int64)
         self._next = 0
@@ -32,6 +31,7 @@ class Matcher:
     def match(self, low: Words, high: Words) -> Mask:
         """Which of the next hashes are new."""
         is_new = np.zeros(len(low), np.bool_)
+        low, high = _read_only(low), _read_only(high)
         done = 0
         while True:
             done, self._next = match_records(
@@ -55,3 +55,10 @@ class Matcher:
         left = int(np.count_nonzero(self._states == UNMATCHED))
         self._table = np.full(max(8, 1 << (2 * left).bit_length()), -1, self._table.dtype)
         fill_table(self._low, self._high, self._states, self._table)
+
+
+def _read_only(words: Words) -> Words:
+    """A view that cannot be written, so that the loops are compiled for one type alone."""
+    view = words.view()
+    view.flags.writeable = False
+    return view
