@@ -171,7 +171,7 @@ def _written(call: Call, change: Regiven | Replaced, output: str, base: Manifest
             raise Unfit("its key is null in some rows")
         _check_owners(call, upserts, change.owners)
         is_key = change.owners.column_names == list(schema.key)
-        gone = change.owners if is_key else rows_among(call.store, base, change.owners, schema.key)
+        gone = change.owners.drop_null() if is_key else rows_among(call.store, base, change.owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder)
     _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made

@@ -489,6 +489,15 @@ def total(teams: pd.DataFrame):
     assert_as_from_nothing(place)
 
 
+def test_a_group_of_nulls_that_changes_has_no_row_to_replace(place):
+    place.recipe(SOURCES + GROUPS)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,,40"))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,,41", _5="5,b,900"))
+    assert target(place.built(), "largest")["via"] == "groups"
+    assert_as_from_nothing(place)
+
+
 def test_a_grain_that_no_build_was_made_by_is_tried_first(place):
     shares = """
 @b.recipe(key=["team", "id"], grain=b.groups("team", "people"))
