@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from increments import Line, as_contender, measure
+from increments import Line, alternating, as_contender, measure
 from intake import make_csv
 
 ROWS = """
@@ -172,7 +172,7 @@ def build(folder: str, store: str, mode: str) -> dict[str, Any]:
 def run(name: str, folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[str, Any]], list[Line]]:
     """The costs of the steps of a part, brought up to date and from nothing."""
     _measured(name, folder / "warm", 5_000, 1)
-    costs, lines = _measured(name, folder / "real", options.rows, 1)
+    costs, lines = _measured(name, folder / "real", options.rows, options.repeat)
     return f"{name}: {options.rows:,} rows; CPU of the steps, up to date over from nothing", costs, lines
 
 
@@ -186,11 +186,11 @@ def _measured(name: str, folder: Path, rows: int, repeat: int) -> tuple[dict[str
     for case, limit in CASES[name].items():
         shutil.rmtree(folder / "data")
         _child("make", part=name, folder=folder, rows=rows, case=case)
-        for place in ("store", "anew"):
-            shutil.rmtree(folder / place, ignore_errors=True)
-        shutil.copytree(folder / "first", folder / "store")
-        found = _child("build", folder=folder, store="store", mode="update" if limit < 1 else "auto")
-        clean = _child("build", folder=folder, store="anew", mode="auto")
+        runs = {
+            "up to date": partial(_up_to_date, folder, "update" if limit < 1 else "auto"),
+            "from nothing": partial(_from_nothing, folder),
+        }
+        found, clean = alternating(runs, repeat, "steps_s").values()
         assert found["digests"] == clean["digests"], f"{name}, {case}: other digests than from nothing"
         costs |= {f"{case}: up to date": found, f"{case}: from nothing": clean}
         note = f"same digests; {', '.join(found['vias'])}; {found['tested']:,} rows looked at"
@@ -199,6 +199,17 @@ def _measured(name: str, folder: Path, rows: int, repeat: int) -> tuple[dict[str
             costs[label]["cpu_s"] = cost["steps_s"]
     costs["first build"]["cpu_s"] = costs["first build"]["steps_s"]
     return costs, lines
+
+
+def _up_to_date(folder: Path, mode: str) -> dict[str, Any]:
+    shutil.rmtree(folder / "store", ignore_errors=True)
+    shutil.copytree(folder / "first", folder / "store")
+    return _child("build", folder=folder, store="store", mode=mode)
+
+
+def _from_nothing(folder: Path) -> dict[str, Any]:
+    shutil.rmtree(folder / "anew", ignore_errors=True)
+    return _child("build", folder=folder, store="anew", mode="auto")
 
 
 def _child(contender: str, **arguments: Any) -> dict[str, Any]:
