@@ -132,8 +132,9 @@ def print_times(works: Mapping[str, Work], figures: Figures, faults: Mapping[str
         if (own, stage) in figures:
             mine = middle(figures[own, stage]).wall_s
             rows = [row for row, at in figures if at == stage and not row.startswith("builder")]
-            ratios = (f"{mine / middle(figures[row, stage]).wall_s:.3g}× {row}" for row in rows)
-            print(f"  {stage}: {own} takes {', '.join(ratios)}")
+            ratios = [f"{mine / middle(figures[row, stage]).wall_s:.3g}× {row}" for row in rows]
+            if ratios:
+                print(f"  {stage}: {own} takes {', '.join(ratios)}")
 
 
 def _cell(costs: list[Cost] | None) -> str:
