@@ -268,6 +268,7 @@ def test_a_step_that_does_nothing_and_a_lost_worker_are_said_while_the_run_goes_
     monkeypatch.setenv("ONCE", str(tmp_path / "once"))
     monkeypatch.setattr("builder.execute.lookout.HEALTH_EVERY_S", 0.2)
     monkeypatch.setattr("builder.execute.health.STUCK_AFTER_S", 2.0)
+    monkeypatch.setattr("builder.execute.health.STUCK_CPU_SHARE", 0.05)  # of two seconds a heartbeat takes its share
     site.recipe(LOOKS)
     noted = Noted()
     site.built(inline=False, workers=4, observer=noted)
