@@ -8,7 +8,7 @@ waits for ever. Choosing costs the number of different demands among the ready j
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,7 +20,10 @@ PACK_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One piece of work as the policy sees it; ``depth_s`` is the longest predicted way from its start to the end."""
+    """One piece of work as the policy sees it; ``depth_s`` is the longest predicted way from its start to the end.
+
+    It needs ``slots`` at once, and can use up to ``most_slots``, where others are idle when it starts.
+    """
 
     name: str
     order: int
@@ -33,6 +36,7 @@ class Job:
     memory_bytes: int = 0
     needs: frozenset[str] = frozenset()
     is_alone: bool = False
+    most_slots: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +178,7 @@ class Policy:
             wants_whole = job.is_alone or able.fitting == 0
             places = self._whole(job) if wants_whole else self._some(job, min(job.slots, able.fitting))
             if places is not None:
-                return self._start(heap, places)
+                return self._start(heap, places if wants_whole else self._spread(job, places))
             if wants_whole or job.slots > 1:
                 return None  # it collects idle places: nothing smaller may take them
         return None
@@ -205,18 +209,26 @@ class Policy:
 
     def _some(self, job: Job, wanted: int) -> tuple[str, ...] | None:
         """So many idle places that fit a job, the least able that will do; None where there are too few."""
-        found: list[str] = []
+        found = tuple(islice(self._fitting(job), wanted))
+        return found if len(found) == wanted else None
+
+    def _spread(self, job: Job, places: tuple[str, ...]) -> tuple[str, ...]:
+        """These places, and idle ones that fit and that nothing else is ready for, as many as the job can use."""
+        spare = self.idle_count - len(places) - (self.ready - 1)
+        more = min(job.most_slots - len(places), spare)
+        return tuple(islice(self._fitting(job), len(places) + more)) if more > 0 else places
+
+    def _fitting(self, job: Job) -> Iterator[str]:
+        """The idle places that fit a job, the least able first."""
         for (_, memory, abilities), names in self.idle.items():
             if job.needs <= abilities and (not memory or memory >= job.memory_bytes):
-                found += islice(names, wanted - len(found))
-                if len(found) == wanted:
-                    return tuple(found)
-        return None
+                yield from names
 
     def _start(self, heap: list[tuple[Rank, int, Job]], places: tuple[str, ...]) -> Start:
         """Take what the best job of a demand needs, and pack tiny jobs of the same demand with it."""
         jobs = [heapq.heappop(heap)[2]]
-        if jobs[0].predicted_s < PACKED_S and not jobs[0].lanes and jobs[0].slots == 1 and not jobs[0].is_alone:
+        is_single = len(places) == 1 and not jobs[0].is_alone
+        if jobs[0].predicted_s < PACKED_S and not jobs[0].lanes and is_single:
             share = -(-(len(heap) + 1) // max(1, len(self.places)))
             total_s = jobs[0].predicted_s
             while heap and len(jobs) < share and _may_join(jobs[0], heap[0][2]):

@@ -7,6 +7,7 @@ from builder.execute.outcomes import Outcomes
 from builder.execute.spec import AttemptSpec
 from builder.execute.ways import Ways
 from builder.execute.work import Workplace, intake_attempt, pin_attempt, recipe_attempt
+from builder.graph.grains import PIECE_ROWS, PIECEWISE, edge_of
 from builder.store.recall import Recall
 
 
@@ -19,6 +20,24 @@ class Assignments:
         self.outcomes = outcomes
         self.run = run
         self.ways = ways
+
+    def most_slots(self, node: Node) -> int:
+        """How many slots a node can use at once where they are idle: one for each piece that a full run of it goes in.
+
+        0 where it uses what it asks for: a step of a small table, or one that is brought up to date, is not spread.
+        """
+        graph, step = self.outcomes.graph, node.step
+        edge = edge_of(graph.recipes[step.recipe].grain, step.edges) if step is not None else None
+        if step is None or step.slots > 1 or edge is None or edge.shape != "one":
+            return 0
+        version = self.outcomes.versions.get(edge.names[0])
+        if version is None or version.manifest is None:
+            return 0
+        pieces = self.recall.manifest(version.manifest).rows // PIECE_ROWS
+        if pieces < 2 or graph.recipes[step.recipe].grain.kind not in PIECEWISE:
+            return 0
+        update = self.ways.update(node, step, self.ways.previous(step.targets))
+        return pieces if update is None or update.is_audited else 0
 
     def next(self, node: Node, epoch: int) -> AttemptSpec:
         """The next attempt at a node, under an epoch."""

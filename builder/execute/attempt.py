@@ -56,13 +56,15 @@ def _attempt(spec: AttemptSpec, in_worker: bool) -> AttemptRecord:
             outputs, problem = _outcome(spec)
     except OSError as caught:  # the log itself cannot be written
         problem = problem or disk.store_error(caught, Path(spec.log)).to_json()
+    spread = sys.modules.get("builder.execute.spread")
+    others_s, others_bytes = spread.elsewhere.take() if spread else (0.0, 0)
     return AttemptRecord(
         id=spec.id,
         outputs=outputs,
         error=problem,
         wall_s=time.perf_counter() - started,
-        cpu_s=_cpu_s() - cpu_s,
-        peak_rss_bytes=peak[0],
+        cpu_s=_cpu_s() - cpu_s + others_s,
+        peak_rss_bytes=max(peak[0], others_bytes),
     )
 
 
@@ -172,6 +174,27 @@ def _run(spec: AttemptSpec) -> tuple[Output, ...]:
     finally:
         if scratch.exists():
             disk.remove(scratch)
+
+
+def piece_of(spec: AttemptSpec, scratch: str, span: range) -> dict[str, Manifest]:
+    """What a step makes of some parts of its large table, for another worker that runs the step; in files of its own.
+
+    Raises
+    ------
+    BuilderError
+        What the recipe raises.
+    """
+    from builder.execute.call import Call
+    from builder.execute.piecewise import piece
+
+    spec = replace(brought_back(spec), scratch=scratch)
+    assert isinstance(spec.work, RecipeSpec)
+    folder = PartFolder(spec.store)
+    try:
+        return piece(Call(spec, spec.work, folder, Path(scratch)), span)
+    except BaseException:
+        folder.discard()
+        raise
 
 
 def _updated(call: Call, spec: AttemptSpec) -> tuple[Output, ...] | None:

@@ -99,6 +99,7 @@ class Call:
         self._own = scratch / "workspace"
         self.arrival = Arrival(self.store, scratch, spec.step)
         self.results = Results(self.decl, spec.step, folder, scratch, self._own)
+        self._indexes: dict[str, Any] = {}
 
     def annotation(self, given: InputSpec) -> Any:
         """How an input is to arrive."""
@@ -106,11 +107,18 @@ class Call:
 
     def arrived(self, given: InputSpec) -> Any:
         """What arrives by one input; a ready-made recipe gets regions as the index of them, where it asks for that."""
-        annotation = self.annotation(given)
-        if annotation != INDEX or not isinstance(self.callee.decl.function, ReadyCall):
-            return self.arrival.value(given, annotation)
-        with self.placed():
-            return index_of(self.store, given, self.region_id, lambda: self.arrival.value(given, "gpd.GeoDataFrame"))
+        if not self.is_indexed(given):
+            return self.arrival.value(given, self.annotation(given))
+        if given.parameter not in self._indexes:
+            with self.placed():
+                self._indexes[given.parameter] = index_of(
+                    self.store, given, self.region_id, lambda: self.arrival.value(given, "gpd.GeoDataFrame")
+                )
+        return self._indexes[given.parameter]
+
+    def is_indexed(self, given: InputSpec) -> bool:
+        """Whether an input of regions arrives as the index of them, which each piece of a table may share."""
+        return self.annotation(given) == INDEX and isinstance(self.callee.decl.function, ReadyCall)
 
     def run(self, arrived: Mapping[str, Any]) -> dict[str, Any]:
         """What the function makes of what arrived, by output; ``""`` names the only one."""

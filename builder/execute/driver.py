@@ -145,6 +145,7 @@ class Driver:
     def _queue(self, node: Node) -> None:
         """Put a node among those that may run, with what this run has shown of its like where nothing else is known."""
         self._guess(node)
+        node.job = replace(node.job, most_slots=self.assignments.most_slots(node))
         self.observer.event("queued", node.id, **({"lanes": dict(node.job.lanes)} if node.job.lanes else {}))
         self._offer(node)
 
@@ -249,8 +250,8 @@ class Driver:
         for job in start.jobs:
             node = self.nodes[job.name]
             spec = self.assignments.next(node, self.committer.epoch)
-            if node.step is not None and node.step.is_on_cluster:
-                spec = replace(spec, helpers=start.places[1:])
+            if node.step is not None and (node.step.is_on_cluster or job.most_slots):
+                spec = replace(spec, helpers=start.places[1:], is_spread=not node.step.is_on_cluster)
             specs.append(spec)
             self.running[spec.id] = Running(node, spec, trip, now_s, node.timeout_s)
             self.observer.event("started", node.id, attempt=node.attempts, packed=len(start.jobs) > 1)

@@ -42,7 +42,7 @@ def placed(spec: AttemptSpec, bundle: Digest) -> Iterator[None]:
     import dask
 
     compute: Any = "synchronous"
-    if spec.helpers:
+    if spec.helpers and not spec.is_spread:
         from distributed import get_client
 
         client = get_client()  # the worker's own; it makes itself Dask's default when it is made, so it must be before

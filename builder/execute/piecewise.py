@@ -1,4 +1,5 @@
-"""A full run of a step in pieces of its input, one after the other: tables larger than memory go through.
+"""A full run of a step in pieces of its input, one after the other, or on several workers at once: tables larger than
+memory go through.
 
 Decides when a step goes in pieces: its rows depend on rows of one large table, one by one, and nothing asks to see the
 whole. Pieces that come out with different dtypes are no pieces of one table, and the step runs in one.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -17,19 +19,19 @@ from builder.execute.call import Call, check_moved
 from builder.execute.inputs import wanted_type
 from builder.execute.rules import columns_of, frame_of, main_of, manifest_of, others_of
 from builder.execute.spec import InputSpec
+from builder.execute.spread import Made, drop, spans_of, spread
 from builder.execute.updating import Unfit, is_dask
+from builder.graph.grains import PIECE_ROWS, PIECEWISE
 from builder.store.manifest import Manifest
-from builder.tables.frames import from_result
-from builder.tables.read import filter_rows, read_parts
+from builder.tables.frames import from_result, to_frame
+from builder.tables.read import filter_rows, read_parts, read_table
 from builder.tables.schema import Schema
-from builder.tables.write import TableWriter
+from builder.tables.write import TableWriter, put_together
 
-PIECEWISE = ("rows", "spatial", "fold")
-PIECE_ROWS = 1 << 20
 PIECE_BYTES = 256 << 20
 
 
-def run_in_pieces(call: Call) -> dict[str, Manifest] | None:
+def run_in_pieces(call: Call) -> Made | None:
     """The manifest of each target that a step makes; None where it has to run in one.
 
     Raises
@@ -41,7 +43,7 @@ def run_in_pieces(call: Call) -> dict[str, Manifest] | None:
     if main is None:
         return None
     try:
-        return _counted_up(call, main) if call.decl.grain.kind == "fold" else _written(call, main)
+        return _by_many(call, main) or _alone(call, main)
     except Unfit as why:
         sys.stdout.write(f"runs in one: {why}\n")
     except BuilderError as caught:  # a piece may fail where the whole does not: that tells
@@ -51,11 +53,65 @@ def run_in_pieces(call: Call) -> dict[str, Manifest] | None:
     return None
 
 
-def _written(call: Call, main: InputSpec) -> dict[str, Manifest] | None:
+def piece(call: Call, span: range) -> Made:
+    """What a step makes of the rows that belong to some parts of its large table, on whatever worker.
+
+    Raises
+    ------
+    BuilderError
+        What the recipe raises.
+    Unfit
+        There is no large table that it goes through.
+    """
+    main = _main(call)
+    made = None if main is None else _alone(call, main, span)
+    if made is None:
+        raise Unfit("it goes through no large table")
+    return made
+
+
+def _alone(call: Call, main: InputSpec, span: range | None = None) -> Made | None:
+    """What a step makes of some parts of its large table, or of all, one piece after the other."""
+    return (_counted_up if call.decl.grain.kind == "fold" else _written)(call, main, span)
+
+
+def _by_many(call: Call, main: InputSpec) -> Made | None:
+    """What a step makes of its large table with the help of other workers; None where it was given none."""
+    helpers = call.spec.helpers if call.spec.is_spread else ()
+    layers = manifest_of(main).layers
+    spans = spans_of(layers[0].upserts, 1 + len(helpers)) if helpers and layers else []
+    if len(spans) < 2:
+        return None
+    for given in call.work.inputs:
+        if call.is_indexed(given):
+            call.arrived(given)  # made here once; the others open what is kept of it
+    pieces = spread(call.spec, spans, partial(piece, call))
+    try:
+        check_moved(call.work, call.spec.step)
+        return {target: _together(call, [made[target] for made in pieces]) for _, target in call.work.outputs}
+    except BaseException:
+        drop(call.store, pieces)
+        raise
+
+
+def _together(call: Call, pieces: list[Manifest]) -> Manifest:
+    """One output of what each piece made of it."""
+    first = pieces[0].schema
+    assert first is not None
+    if any(made.schema != first for made in pieces):
+        raise Unfit("its pieces have different dtypes")
+    if call.decl.grain.kind != "fold":
+        return put_together(pieces, call.folder, scratch=call.scratch)
+    whole = call.results.write(call.merge(*(to_frame(read_table(call.store, made), first) for made in pieces)))
+    drop(call.store, [{"": made} for made in pieces])
+    return whole
+
+
+def _written(call: Call, main: InputSpec, span: range | None) -> Made | None:
     """The tables that all pieces make, one after the other."""
     writers: dict[str, tuple[TableWriter, Schema]] = {}
     try:
-        for made in _made(call, main):
+        for made in _made(call, main, span):
             for output, target in call.work.outputs:
                 _append(call, writers, target, made[output])
         check_moved(call.work, call.spec.step)
@@ -66,9 +122,9 @@ def _written(call: Call, main: InputSpec) -> dict[str, Manifest] | None:
         raise
 
 
-def _made(call: Call, main: InputSpec) -> Iterator[dict[str, Any]]:
+def _made(call: Call, main: InputSpec, span: range | None) -> Iterator[dict[str, Any]]:
     """What the function makes of each piece, by output."""
-    for rows in _pieces(call, main):
+    for rows in _pieces(call, main, span):
         yield call.run({main.parameter: frame_of(call, main, rows), **others_of(call, main, rows)})
 
 
@@ -86,11 +142,11 @@ def _append(call: Call, writers: dict[str, tuple[TableWriter, Schema]], target: 
     writer.append(table)
 
 
-def _counted_up(call: Call, main: InputSpec) -> dict[str, Manifest]:
+def _counted_up(call: Call, main: InputSpec, span: range | None) -> Made:
     """The counters of all pieces together."""
     ((output, target),) = call.work.outputs
     total = None
-    for made in _made(call, main):
+    for made in _made(call, main, span):
         total = made[output] if total is None else call.merge(total, made[output])
     check_moved(call.work, call.spec.step)
     return {target: call.results.write(total)}
@@ -110,12 +166,12 @@ def _main(call: Call) -> InputSpec | None:
     return main if table.rows > PIECE_ROWS or table.bytes > PIECE_BYTES else None
 
 
-def _pieces(call: Call, main: InputSpec) -> Iterator[pa.Table]:
+def _pieces(call: Call, main: InputSpec, span: range | None) -> Iterator[pa.Table]:
     """The rows of the main input in key order, as far as the recipe reads them, in pieces of about one size."""
     names = columns_of(call, main)
     pending: list[pa.Table] = []
     rows = 0
-    for table in read_parts(call.store, manifest_of(main), names):
+    for table in read_parts(call.store, manifest_of(main), names, span=span):
         pending.append(filter_rows(table, main.where))
         rows += pending[-1].num_rows
         if rows >= PIECE_ROWS or sum(t.nbytes for t in pending) >= PIECE_BYTES:

@@ -199,7 +199,8 @@ class AttemptSpec:
     """One execution of a step: the work, and where the store, the project, the log and the scratch space are.
 
     ``previous`` maps a target (or the source) to the manifest of its last version, to count the changed rows.
-    ``helpers`` are further workers whose slots it was given, for its Dask collections. With ``is_set_apart`` the bytes
+    ``helpers`` are further workers whose slots it was given: for its Dask collections, or with ``is_spread`` for pieces
+    of a table that it goes through. With ``is_set_apart`` the bytes
     of small inputs lie in its scratch folder (`execute.contents`). With an ``update`` the outputs are made from those
     of ``previous`` and from what changed; what the rule cannot follow runs whole all the same.
     """
@@ -214,6 +215,7 @@ class AttemptSpec:
     work: RecipeSpec | IntakeSpec
     previous: dict[str, Manifest] = field(default_factory=dict)
     helpers: tuple[str, ...] = ()
+    is_spread: bool = False
     is_set_apart: bool = False
     update: UpdateSpec | None = None
 
@@ -230,6 +232,7 @@ class AttemptSpec:
         value["work"] = self.work.to_json()
         value["previous"] = {n: m.to_json() for n, m in self.previous.items()}
         value["helpers"] = self.helpers
+        value["is_spread"] = self.is_spread
         value["is_set_apart"] = self.is_set_apart
         value["update"] = self.update and self.update.to_json()
         return json.dumps(value).encode()

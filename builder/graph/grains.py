@@ -11,6 +11,12 @@ from builder.errors import error
 from builder.graph.declare import Grain, RecipeDecl
 from builder.graph.graph import Edge
 
+PIECEWISE = ("rows", "spatial", "fold")
+"""Grains whose full run may go through a large table piece by piece."""
+
+PIECE_ROWS = 1 << 20
+"""How many rows a piece has; a table of fewer goes in one."""
+
 
 def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
     """Refuse a grain of what is no input of the recipe, and a lookup outside of a row recipe.

@@ -7,6 +7,7 @@ beside it, so that memory is bounded by a part of each. Readers of tables go thr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,11 @@ def read_merged(store: Path, manifest: Manifest, columns: Names, *, hashed: bool
     return pa.concat_tables([p.cast(fields) for p in pieces]) if pieces else fields.empty_table()
 
 
-def merged_parts(store: Path, manifest: Manifest, names: Names) -> Iterator[pa.Table]:
+def merged_parts(store: Path, manifest: Manifest, names: Names, span: range | None = None) -> Iterator[pa.Table]:
     """These columns of a version in row order: part by part where there is one layer, else in smaller pieces.
+
+    `span` chooses, by number, parts of the oldest layer that follow one another: only the rows that stand in these, or
+    that later layers put between them. The spans of all parts together give the whole.
 
     Raises
     ------
@@ -69,32 +73,39 @@ def merged_parts(store: Path, manifest: Manifest, names: Names) -> Iterator[pa.T
     """
     schema = table_schema(manifest)
     oldest, *later = manifest.layers or (Layer(()),)
+    span = range(len(oldest.upserts)) if span is None else span
+    chosen = oldest.upserts[span.start : span.stop]
     if not later:
-        yield from (read_batch(store, part, names) for part in oldest.upserts)
+        yield from (read_batch(store, part, names) for part in chosen)
         return
     if not schema.key:
         raise error("internal", "an unkeyed table has several layers")
     needed = (*names, *(k for k in schema.key if k not in names))
     runs = [(_Run(store, la.upserts, schema, needed), _Run(store, la.deletes, schema, schema.key)) for la in later]
-    for rows, bound in _bounded(store, oldest.upserts, schema, needed):
+    if span.start:
+        first = Keys.of(map_batch(store, chosen[0]).slice(0, 1), schema.key)
+        for run in chain.from_iterable(runs):
+            run.skip(first)
+    after = oldest.upserts[span.stop] if span.stop < len(oldest.upserts) else None
+    for rows, bound in _bounded(store, chosen, after, schema, needed):
         changes = [(upserts.below(bound), deletes.below(bound)) for upserts, deletes in runs]
         yield _changed(rows, changes, schema.key).select(names)
 
 
 def _bounded(
-    store: Path, parts: Sequence[Part], schema: Schema, names: Names
+    store: Path, parts: Sequence[Part], after: Part | None, schema: Schema, names: Names
 ) -> Iterator[tuple[pa.Table, Keys | None]]:
     """Pieces of these parts, each with the first key that is not before the next piece; at least one piece."""
     if not parts:
         yield fields_of(schema, names).empty_table(), None
         return
-    for part, following in zip(parts, [*parts[1:], None], strict=True):
+    for part, following in zip(parts, [*parts[1:], after], strict=True):
         rows = read_batch(store, part, names)
         for start in range(0, part.rows, BATCH_ROWS):
-            after: pa.Table | pa.RecordBatch = rows.slice(start + BATCH_ROWS, 1)
-            if not after.num_rows and following is not None:
-                after = map_batch(store, following).slice(0, 1)
-            yield rows.slice(start, BATCH_ROWS), Keys.of(after, schema.key) if after.num_rows else None
+            bound: pa.Table | pa.RecordBatch = rows.slice(start + BATCH_ROWS, 1)
+            if not bound.num_rows and following is not None:
+                bound = map_batch(store, following).slice(0, 1)
+            yield rows.slice(start, BATCH_ROWS), Keys.of(bound, schema.key) if bound.num_rows else None
         del rows  # before the next part is read
 
 
@@ -107,6 +118,16 @@ class _Run:
         self._names = names
         self._key = schema.key
         self._rest = fields_of(schema, names).empty_table()
+
+    def skip(self, bound: Keys) -> None:
+        """Leave out the rows whose key is below the bound, a single one; parts that hold only such are not read."""
+        while self._left:
+            batch = map_batch(self._store, self._left[-1])
+            last = Keys.of(batch.slice(batch.num_rows - 1), self._key)
+            if last.ranges(bound)[0][0] == 0:  # where the bound would stand: not after the last row
+                break
+            self._left.pop()
+        self.below(bound)
 
     def below(self, bound: Keys | None) -> pa.Table:
         """The rows not yet given whose key is below the bound, a single one; None: all of them."""

@@ -56,14 +56,22 @@ def read_table(store: Path, manifest: Manifest, columns: tuple[str, ...] | None 
 
 
 def read_parts(
-    store: Path, manifest: Manifest, columns: tuple[str, ...] | None = None, *, most_rows: int | None = None
+    store: Path,
+    manifest: Manifest,
+    columns: tuple[str, ...] | None = None,
+    *,
+    span: range | None = None,
+    most_rows: int | None = None,
 ) -> Iterator[pa.Table]:
-    """The rows as `read_table` gives them, in pieces of at most `most_rows` (`BATCH_ROWS`); in bounded memory."""
+    """The rows as `read_table` gives them, in pieces of at most `most_rows` (`BATCH_ROWS`); in bounded memory.
+
+    `span`: only the rows that belong to these parts, as `tables.layers.merged_parts` has it.
+    """
     count = most_rows or BATCH_ROWS
     schema = table_schema(manifest)
     wanted = schema.names if columns is None else columns
     check_columns(schema, wanted)
-    for table in merged_parts(store, manifest, tuple(wanted)):
+    for table in merged_parts(store, manifest, tuple(wanted), span):
         for start in range(0, table.num_rows, count):
             yield _with_schema(table.slice(start, count), schema.select(wanted))
 

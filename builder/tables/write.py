@@ -6,23 +6,28 @@ null and duplicate keys. Never changes a value: `tables.arrow.conform` comes fir
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
 
+from builder.nouns import replace
 from builder.store.manifest import Layer, Manifest, table_digest
-from builder.store.parts import PartFolder
+from builder.store.parts import PartFolder, drop_parts
 from builder.tables.arrow import arrow_schema
-from builder.tables.batches import HIGH, LOW, hashed_table, read_batch
+from builder.tables.batches import HIGH, LOW, hashed_table, map_batch, read_batch
 from builder.tables.cells import hash_rows
-from builder.tables.order import KeyValue, is_ascending, key_at, refuse_duplicates, refuse_null_keys
+from builder.tables.layers import table_schema
+from builder.tables.order import Key, KeyValue, is_ascending, key_at, refuse_duplicates, refuse_null_keys
 from builder.tables.part_writer import PART_BYTES, PART_ROWS, PartWriter
 from builder.tables.schema import Schema
 from builder.tables.sorting import ROW, Sorter
 
 RUN_BYTES = 192 << 20
+WORTH_BYTES = 4 << 20
+"""Parts that are smaller on the average are put together into larger ones: it costs little, and each read less."""
 
 
 def write_table(
@@ -47,6 +52,56 @@ def write_table(
     except BaseException:
         writer.abort()
         raise
+
+
+def put_together(pieces: Sequence[Manifest], folder: PartFolder, *, scratch: Path) -> Manifest:
+    """One table of the rows of several, at least one, all of one schema and with a key.
+
+    Their parts stay where they are if each one's keys are all before the next one's and they are worth a file each;
+    else the rows are written anew, in order, and the pieces' parts are removed.
+
+    Raises
+    ------
+    DataError
+        ``key-duplicate``.
+    """
+    held = [piece for piece in pieces if piece.rows]
+    if not held:
+        return pieces[0]
+    schema = table_schema(held[0])
+    ends = [_ends(folder.store, piece, schema.key) for piece in held]
+    is_large = sum(piece.bytes for piece in held) >= WORTH_BYTES * sum(len(piece.parts) for piece in held)
+    if is_large and all(last < first for (_, last), (first, _) in pairwise(ends)):
+        sums = {n: sum(int(piece.columns[n], 16) for piece in held) % (1 << 128) for n in schema.names}
+        columns = {name: f"{value:032x}" for name, value in sums.items()}
+        rows, parts = sum(piece.rows for piece in held), tuple(p for piece in held for p in piece.parts)
+        return replace(
+            held[0],
+            digest=table_digest(schema, rows, columns),
+            layers=(Layer(parts),),
+            rows=rows,
+            bytes=sum(part.bytes for part in parts),
+            columns=columns,
+            nulls={n: sum(piece.nulls[n] for piece in held) for n in schema.names},
+        )
+    writer = TableWriter(folder, schema, scratch=scratch)
+    try:
+        for piece in held:
+            for part in piece.parts:
+                writer.append(read_batch(folder.store, part, schema.names).cast(arrow_schema(schema)))
+        whole = writer.finish()
+    except BaseException:
+        writer.abort()
+        raise
+    for piece in held:
+        drop_parts(folder.store, piece, whole)
+    return whole
+
+
+def _ends(store: Path, piece: Manifest, key: Key) -> tuple[KeyValue, KeyValue]:
+    """The first and the last key of a table of one layer."""
+    parts = piece.layers[0].upserts
+    return key_at(map_batch(store, parts[0]), key, 0), key_at(map_batch(store, parts[-1]), key, parts[-1].rows - 1)
 
 
 class TableWriter:

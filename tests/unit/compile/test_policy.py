@@ -258,3 +258,30 @@ def test_a_worker_that_comes_counts_at_once() -> None:
     assert started(made) == []
     made.join(Place("gpu", abilities=frozenset({"gpu"})))
     assert started(made) == ["trains"]
+
+
+def test_a_job_that_can_use_more_slots_gets_those_that_nothing_else_is_ready_for() -> None:
+    made = policy(places=4)
+    made.offer(job("large", 5.0, most_slots=9))
+    made.offer(job("other", 1.0))
+    first, second = made.choose(), made.choose()
+    assert first is not None
+    assert second is not None
+    assert (first.jobs[0].name, len(first.places), second.places) == ("large", 3, ("w3",))
+    made.end(["large"])
+    made.end(["other"])
+    assert made.idle_count == 4
+
+
+def test_a_job_that_can_use_more_slots_takes_none_that_do_not_fit_and_none_beyond_its_pieces() -> None:
+    made = policy(places=3)
+    made.join(Place("small", memory_bytes=10))
+    made.offer(job("large", most_slots=9, memory_bytes=20))
+    start = made.choose()
+    assert start is not None
+    assert sorted(start.places) == ["w0", "w1", "w2"]
+    made.end(["large"])
+    made.offer(job("two", most_slots=2))
+    start = made.choose()
+    assert start is not None
+    assert len(start.places) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -40,6 +41,20 @@ def test_layers_read_as_the_full_version(shelf: Any, versions: list[list[dict[st
     where = (("a.b", "x"),)
     assert read_table(shelf.path, layered, ("n",), where).equals(read_table(shelf.path, full, ("n",), where))
     assert pa.concat_tables([expected.slice(0, 0), *read_parts(shelf.path, layered)]).equals(expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(VERSION, min_size=1, max_size=4), st.integers(1, 4), st.lists(st.integers(1, 3), max_size=9))
+def test_spans_of_parts_give_the_whole(
+    shelf: Any, versions: list[list[dict[str, Any]]], part_rows: int, lengths: list[int]
+) -> None:
+    layered = shelf.layered(versions, SCHEMA, part_rows=part_rows)
+    count = len(layered.layers[0].upserts) if layered.layers else 0
+    ends = [*(end for end in accumulate(lengths) if end < count), count]
+    spans = [range(start, end) for start, end in pairwise([0, *ends])] if count else [range(0)]
+    pieces = [p for span in spans for p in read_parts(shelf.path, layered, span=span)]
+    whole = read_table(shelf.path, layered)
+    assert pa.concat_tables([whole.slice(0, 0), *pieces]).equals(whole)
 
 
 def test_columns_come_in_the_order_asked_for(shelf: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from builder.tables.batches import HIGH, LOW, read_batch
 from builder.tables.cells import hash_rows
 from builder.tables.read import read_table
 from builder.tables.schema import Column, Schema
-from builder.tables.write import write_table
+from builder.tables.write import put_together, write_table
 
 TWO = Schema((Column("v", "float64"), Column("k", "string"), Column("n", "int64")), ("k", "n"))
 ONE = Schema((Column("k", "string"), Column("v", "Int64")), ("k",))
@@ -240,3 +241,31 @@ def test_large_slices_are_cut_into_equal_parts(shelf: Any) -> None:
     assert [p.rows for p in shelf.write(rows, ONE, part_rows=900).parts] == [1000]
     many = shelf.write(rows, ONE, part_bytes=2000).parts
     assert len(many) > 5 and max(p.rows for p in many) - min(p.rows for p in many) <= len(many)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.lists(st.integers(0, 30), max_size=4), st.randoms(use_true_random=False), st.booleans())
+def test_tables_are_put_together_as_one(
+    shelf: Any, tmp_path_factory: Any, rows: list[dict[str, Any]], cuts: list[int], chance: Any, is_sorted: bool
+) -> None:
+    rows = sorted(rows, key=lambda r: (r["k"], r["n"]))
+    if not is_sorted:
+        chance.shuffle(rows)
+    cuts = sorted({0, *(cut for cut in cuts if cut < len(rows)), len(rows)})
+    groups = [rows[a:b] for a, b in pairwise(cuts)] or [[]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builder.tables.write.WORTH_BYTES", 0)
+        pieces = [shelf.write(group, TWO) for group in groups]
+        made = put_together(pieces, PartFolder(shelf.path), scratch=tmp_path_factory.mktemp("scratch"))
+    whole = shelf.write(rows, TWO)
+    assert (made.digest, made.rows, made.columns, made.nulls) == (
+        whole.digest, whole.rows, whole.columns, whole.nulls
+    )  # fmt: skip
+    assert read_table(shelf.path, made).equals(read_table(shelf.path, whole))
+
+
+def test_tables_with_a_key_twice_are_not_put_together(shelf: Any, tmp_path: Path) -> None:
+    pieces = [shelf.write([{"k": "a", "n": 1, "v": float(v)}], TWO) for v in range(2)]
+    with pytest.raises(BuilderError) as caught:
+        put_together(pieces, PartFolder(shelf.path), scratch=tmp_path)
+    assert caught.value.code == "key-duplicate"
