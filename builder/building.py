@@ -171,9 +171,11 @@ class _Build:
 
     def _publish_rest(self, publisher: Publisher, due: Iterable[str]) -> None:
         """Publish what the driver did not: what failed or proved fresh keeps its old output, mended in out/ as well."""
+        publisher.settle()
         done = set(publisher.done)
         left = (t for s in self.plan.steps for t in self.situation.graph.steps[s].targets)
         publisher.publish(*(t for t in (*due, *left) if t not in done))
+        publisher.settle()
         publisher.sweep()
 
     def _due(self) -> list[str]:

@@ -2,16 +2,19 @@
 
 Decides where a target lies there and how it gets there: whole, by rename. Store and ``out/`` never share bytes that
 could be written through: a file is a reflink where the file system can, else a copy. A table is written as one plain
-Parquet file from its parts.
+Parquet file from its parts; a large one in a thread of its own, while others are built, and put in place by whoever
+asks next.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from builder.errors import BuilderError, StoreError, error
 from builder.graph.graph import Graph
@@ -27,8 +30,13 @@ if TYPE_CHECKING:
     from builder.store.commits import Committer
 
 SUFFIXES = {"table": ".parquet", "json": ".json", "figure": ".png", "bytes": ".bin"}
+ASIDE_BYTES = 32 << 20
+"""A table of more bytes than this is written in a thread: it takes a good part of a second."""
 _FICLONE = 0x40049409
 _PARTIAL = ".partial"
+
+Written = tuple[str, str, str, str]
+"""A target, the digest of the version that stands in ``out/``, its path there, and the file's token."""
 
 
 def published_path(name: str, base: str, params: Params, manifest: Manifest) -> str:
@@ -40,6 +48,16 @@ def published_path(name: str, base: str, params: Params, manifest: Manifest) -> 
         return path_segment(base) + suffix
     folders = [path_segment(f"{k}={v if isinstance(v, str) else value_text(v)}") for k, v in params]
     return "/".join([path_segment(base), *folders, f"part-0{suffix}"])
+
+
+class Writing(NamedTuple):
+    """A file of a target's version that a thread writes: where it is, and where it is to be."""
+
+    name: str
+    digest: str
+    path: str
+    fresh: Path
+    future: Future[None]
 
 
 class Publisher:
@@ -57,6 +75,8 @@ class Publisher:
         self.standing = recall.ledger.published()
         self.done: list[str] = []
         self.problems: dict[str, BuilderError] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._writing: list[Writing] = []
 
     def is_due(self, name: str, digest: str) -> bool:
         """Whether what stands in ``out/`` for a target is not this version, or was changed there."""
@@ -71,12 +91,23 @@ class Publisher:
         A failure is kept in `problems`: the target is built, and the others go on. After a kill before the note the
         files are not those that are known, and are written again.
         """
-        written = []
+        written = self._put_in_place(is_waiting=False)
         for name in names:
             if name in self.names:
                 self.problems.pop(name, None)
                 with self._kept(name):
                     written += self._put(name)
+        self._note(written)
+
+    def settle(self) -> None:
+        """Wait for what threads still write, put it in place and note it."""
+        self._note(self._put_in_place(is_waiting=True))
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._thread = None
+
+    def _note(self, written: Sequence[Written]) -> None:
+        """Note what stands in ``out/`` now."""
         if not written:
             return
         with self._kept(*(row[0] for row in written)):
@@ -97,8 +128,20 @@ class Publisher:
                 problem = error(cause.code, said, place=cause.place, facts=cause.facts, hint=cause.hint)
                 self.problems[name] = problem.about(name)
 
-    def _put(self, name: str) -> list[tuple[str, str, str, str]]:
-        """(name, digest, path, token) of what was written of a target's present version; empty where it stands."""
+    def _put_in_place(self, is_waiting: bool) -> list[Written]:
+        """What threads have written, now in its place."""
+        written = []
+        for one in list(self._writing):
+            if is_waiting or one.future.done():
+                self._writing.remove(one)
+                with self._kept(one.name):
+                    one.future.result()
+                    self._place(one.fresh, self.out / one.path)
+                    written.append((one.name, one.digest, one.path, file_token(self.out / one.path)))
+        return written
+
+    def _put(self, name: str) -> list[Written]:
+        """What was written of a target's present version; empty where it stands, or a thread writes it."""
         current = self.recall.ledger.current(name)
         if current is None or not self.is_due(name, current.digest):
             return []
@@ -115,7 +158,14 @@ class Publisher:
         path = published_path(name, name.partition("[")[0], step.params, manifest)
         if name in self.standing and self.standing[name][1] != path:
             self._remove(self.standing[name][1])
-        self._write(manifest, self.out / path, step.params)
+        fresh = self._fresh(self.out / path)
+        write = partial(self._write, manifest, fresh, self.out / path, step.params)
+        if manifest.kind == "table" and manifest.bytes > ASIDE_BYTES:
+            self._thread = self._thread or ThreadPoolExecutor(1, "publish")
+            self._writing.append(Writing(name, current.digest, path, fresh, self._thread.submit(write)))
+            return []
+        write()
+        self._place(fresh, self.out / path)
         return [(name, current.digest, path, file_token(self.out / path))]
 
     def withdraw(self, names: Iterable[str]) -> list[str]:
@@ -151,11 +201,14 @@ class Publisher:
             disk.make_folder(self.out / _PARTIAL)
             disk.replace(path, self.out / _PARTIAL / os.urandom(8).hex())
 
-    def _write(self, manifest: Manifest, path: Path, params: Params) -> None:
-        """Write an output so that it appears at `path` whole."""
+    def _fresh(self, path: Path) -> Path:
+        """Where what is to appear at `path` is written first."""
         disk.make_folder(path.parent)
         disk.make_folder(self.out / _PARTIAL)
-        fresh = self.out / _PARTIAL / f"{os.urandom(8).hex()}{path.suffix}"
+        return self.out / _PARTIAL / f"{os.urandom(8).hex()}{path.suffix}"
+
+    def _write(self, manifest: Manifest, fresh: Path, path: Path, params: Params) -> None:
+        """Write an output that is to appear at `path`."""
         disk.before("write", path)
         try:
             with disk.writing(path):
@@ -167,6 +220,13 @@ class Publisher:
                     write_plain(self.store, manifest, fresh, without=params)
                 else:
                     copy_part(self.store, manifest.parts[0], fresh)
+        except BaseException:
+            disk.remove(fresh)
+            raise
+
+    def _place(self, fresh: Path, path: Path) -> None:
+        """Let what was written appear at `path`, whole."""
+        try:
             check_held(self.store)  # a builder that was stopped meanwhile must not bring back an old version
             self._put_aside(path)
             disk.replace(fresh, path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,9 @@ LOW, HIGH = "\0low", "\0high"
 """Columns of a row's hash in tables read with hashes; no stored column has such a name."""
 
 _SUMS = b"sums"
+_POPULATE_READ = 22  # MADV_POPULATE_READ, of Linux 5.14 and later; the module does not name it
+_CELL_BYTES = 8
+_SPARSE_BYTES = 1 << 16  # rows that stand further apart than this, in a column of numbers, are few
 
 
 def hashed_table(table: pa.Table, hashes: npt.NDArray[np.uint64]) -> pa.Table:
@@ -108,6 +111,21 @@ class Mapped:
     path: Path
     batch: pa.RecordBatch
     pages: mmap.mmap | None
+
+    def expect(self, columns: Iterable[str], rows: int) -> None:
+        """Get the pages of these columns at once where so many rows will be looked at that most would come anyway.
+
+        Page by page, as they are touched, costs several times as much.
+        """
+        if self.pages is None or rows * _SPARSE_BYTES < self.batch.num_rows * _CELL_BYTES:
+            return
+        base = pa.py_buffer(self.pages).address
+        for name in columns:
+            for buffer in self.batch.column(name).buffers():
+                if buffer is not None and buffer.size:
+                    start = (buffer.address - base) // mmap.PAGESIZE * mmap.PAGESIZE
+                    with suppress(OSError):  # of a kernel that does not know it: they come as they are touched
+                        self.pages.madvise(_POPULATE_READ, start, buffer.address + buffer.size - base - start)
 
     def release(self) -> None:
         """Let go of the pages that were looked at, so that they do not count as this process's memory."""

@@ -7,8 +7,9 @@ has no delta. Never reads rows that do not differ.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ import pyarrow as pa
 
 from builder.store.manifest import Layer, Manifest, layers_between
 from builder.tables.arrow import arrow_schema
-from builder.tables.batches import HIGH, LOW, read_batch, words_of
+from builder.tables.batches import HIGH, LOW, open_mapped, read_batch, words_of
 from builder.tables.cells import differ
-from builder.tables.keys import Positions, overlaid
+from builder.tables.keys import Keys, Positions, overlaid
 from builder.tables.layers import read_merged, table_schema
 from builder.tables.lookup import Located, Marks, at_positions, locate, take
 from builder.tables.matching import Matcher
@@ -29,26 +30,37 @@ from builder.tables.schema import Schema
 Words = npt.NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Delta:
     """The difference of two versions of a keyed table; tables of keys and rows are in key order.
 
-    ``upserted`` are the keys of rows that are new or changed, ``deleted`` those of rows that are gone. ``is_new`` tells
-    for each upserted key whether the old version has no row of it.
+    ``upserted`` are the keys of rows that are new or changed, ``deleted`` those of rows that are gone; ``after`` is
+    where the former lie now. ``look_back`` finds where all of them lay before, if anybody asks: it costs a search.
     """
 
     old: Manifest
     new: Manifest
     upserted: pa.Table
     deleted: pa.Table
-    is_new: Marks
     after: Located
-    earlier: Located
+    look_back: Callable[[pa.Table], Located]
 
-    @property
+    @cached_property
     def touched(self) -> pa.Table:
         """All these keys, in key order."""
         return overlaid(self.upserted, self.deleted, table_schema(self.new).key)
+
+    @cached_property
+    def earlier(self) -> Located:
+        """Where the row of each touched key lay, if there was any."""
+        return self.look_back(self.touched)
+
+    @cached_property
+    def is_new(self) -> Marks:
+        """For each upserted key whether the old version has no row of it."""
+        key = table_schema(self.new).key
+        at, _ = Keys.of(self.touched, key).ranges(Keys.of(self.upserted, key))
+        return ~self.earlier.is_found[at]
 
     @property
     def added(self) -> int:
@@ -72,7 +84,7 @@ class Delta:
 
     def before(self, columns: Sequence[str], *, hashed: bool = False) -> pa.Table:
         """These columns of the old rows of all upserted and deleted keys, as far as there were any."""
-        return take(self.earlier, columns, hashed=hashed)
+        return take(self.earlier.only(self.earlier.is_found), columns, hashed=hashed)
 
 
 def delta_between(store: Path, old: Manifest, new: Manifest) -> Delta | None:
@@ -87,12 +99,13 @@ def delta_between(store: Path, old: Manifest, new: Manifest) -> Delta | None:
     if not schema.key or table_schema(old).digest() != schema.digest():
         return None
     layers = layers_between(old, new)
+    if layers is not None and len(layers) == 1 and new.base == old.digest:
+        return _of_update(store, old, new, layers[0])
     if layers is not None:
         keys = _mentioned(store, layers, schema)
     else:
         keys = overlaid(*_unpaired(store, old, new), schema.key)
-    is_exact = layers is not None and len(layers) == 1 and new.base == old.digest  # as one update wrote it
-    return _of_keys(store, old, new, keys, is_exact)
+    return _of_keys(store, old, new, keys)
 
 
 def predicted_rows(old: Manifest, new: Manifest) -> int | None:
@@ -110,13 +123,24 @@ def _mentioned(store: Path, layers: Sequence[Layer], schema: Schema) -> pa.Table
     return distinct_keys([none, *tables], schema.key)
 
 
-def _of_keys(store: Path, old: Manifest, new: Manifest, keys: pa.Table, is_exact: bool) -> Delta:
-    """The delta, of which all keys that differ are known and, unless that is exact, perhaps some that do not."""
+def _of_update(store: Path, old: Manifest, new: Manifest, layer: Layer) -> Delta:
+    """The delta of two versions of which one update made the new one from the old: its layer holds nothing else."""
+    schema = table_schema(new)
+    upserted, deleted = (_mentioned(store, [side], schema) for side in (Layer(layer.upserts), Layer((), layer.deletes)))
+    opened = tuple(open_mapped(store, part) for part in layer.upserts)
+    counts = [part.rows for part in layer.upserts]
+    part = np.repeat(np.arange(len(counts)), counts)
+    row = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
+
+    return Delta(old, new, upserted, deleted, Located(schema, opened, part, row), partial(locate, store, old))
+
+
+def _of_keys(store: Path, old: Manifest, new: Manifest, keys: pa.Table) -> Delta:
+    """The delta, of which all keys that differ are known, and perhaps some that do not."""
     was, now = locate(store, old, keys), locate(store, new, keys)
     in_both = was.is_found & now.is_found
     is_same = np.zeros(keys.num_rows, bool)
-    if not is_exact:
-        is_same[in_both] = ~differ(_hashes(was.only(in_both)), _hashes(now.only(in_both)))
+    is_same[in_both] = ~differ(_hashes(was.only(in_both)), _hashes(now.only(in_both)))
     is_upserted = now.is_found & ~is_same
     is_deleted = was.is_found & ~now.is_found
     return Delta(
@@ -124,9 +148,8 @@ def _of_keys(store: Path, old: Manifest, new: Manifest, keys: pa.Table, is_exact
         new,
         keys.filter(pa.array(is_upserted)),
         keys.filter(pa.array(is_deleted)),
-        ~was.is_found[is_upserted],
         now.only(is_upserted),
-        was.only(was.is_found & ~is_same),
+        lambda _: was.only(is_upserted | is_deleted),
     )
 
 

@@ -149,11 +149,14 @@ def _arrow_table(value: Any) -> tuple[pa.Table, dict[str, str | None] | None]:
 
 
 def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with named levels of its index as leading columns; what index is left says nothing."""
     import pandas as pd
 
+    levels = [i for i, name in enumerate(frame.index.names) if name is not None]
+    if not levels:
+        return frame
     plain = pd.DataFrame({i: frame.iloc[:, i].array for i in range(frame.shape[1])}, index=range(len(frame)))
     plain.columns = frame.columns
-    levels = [i for i, name in enumerate(frame.index.names) if name is not None]
     for position, level in enumerate(levels):
         values = frame.index.get_level_values(level)
         plain.insert(position, values.name, values.array, allow_duplicates=True)

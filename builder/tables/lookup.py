@@ -130,6 +130,7 @@ def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> p
     pieces, order = [], []
     for number, at in _by_part(located.part):
         opened = located.opened[number]
+        opened.expect(names, len(at))
         pieces.append(pa.Table.from_arrays(_rows(opened, located.row[at], names), schema=fields))
         opened.release()
         order.append(at)
@@ -185,6 +186,7 @@ def _hits(store: Path, parts: Sequence[Part], sought: pa.Table) -> Iterator[Hit]
         start, stop = int(keys.ranges(first)[0][0]), int(keys.ranges(last)[1][0])
         if stop > start:
             within = Keys.of(sought.slice(start, stop - start), names)
+            opened.expect(names, stop - start)
             low, high = Keys.of(opened.batch, names).ranges(within)
             opened.release()
             counts = high - low
@@ -262,5 +264,5 @@ def _check_texts(opened: Mapped, column: pa.Array, rows: Positions) -> None:
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset :]
     start, stop = ends[rows], ends[rows + 1]
-    if ((start < 0) | (stop < start) | (stop > (data.size if data else 0))).any():
+    if start.min(initial=0) < 0 or stop.max(initial=0) > (data.size if data else 0) or (stop < start).any():
         raise damaged(opened.path, ValueError("texts lie outside of it"))

@@ -103,7 +103,9 @@ def write_update(
     counts = (int((~at.is_found).sum()), int(out.is_found.sum()), int((is_changed & at.is_found).sum()))
     if not any(counts):
         return Updated(base, 0, 0, 0)
-    rows = hashed_table(upserts, new.hashes).filter(pa.array(is_changed))
+    rows = hashed_table(upserts, new.hashes)
+    if not is_changed.all():
+        rows = rows.filter(pa.array(is_changed))
     layer = Layer(_written(rows, folder), _written(keys.filter(pa.array(out.is_found)), folder))
     made = _versioned(base, schema, layer, counts, new, (old, left))
     return Updated(compacted(store, made, folder), *counts)

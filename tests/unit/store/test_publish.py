@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
@@ -21,6 +23,7 @@ from builder.store.lock import locked
 from builder.store.manifest import Layer, Manifest
 from builder.store.parts import PartFolder
 from builder.store.publish import Publisher, file_token, published_path, published_targets
+from builder.tables import merge
 from builder.tables.schema import Column, Schema
 from builder.tables.write import write_table
 
@@ -261,3 +264,51 @@ def test_the_token_of_what_is_gone_is_empty(tmp_path: Path) -> None:
     assert file_token(tmp_path / "none") == ""
     (tmp_path / "d").mkdir()
     assert file_token(tmp_path / "d") != ""
+
+
+def test_a_large_table_is_written_aside_and_stands_when_it_is_whole(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("builder.store.publish.ASIDE_BYTES", 0)
+    begun, go = threading.Event(), threading.Event()
+    real = merge.write_plain
+
+    def slowly(*args: Any, **rest: Any) -> None:
+        begun.set()
+        assert go.wait(20)
+        real(*args, **rest)
+
+    monkeypatch.setattr(merge, "write_plain", slowly)
+    window.put("a", table(window.shop))
+    window.put("b", window.shop.manifest("small"))
+    made = window.publish("a", "b")
+    assert begun.wait(20)
+    assert made.done == ["b"]
+    assert "a.parquet" not in window.files()
+    go.set()
+    made.settle()
+    made.sweep()
+    assert sorted(made.done) == ["a", "b"]
+    assert pq.read_table(window.out / "a.parquet")["v"].to_pylist() == [0, 10]
+    assert set(window.files()) == {"a.parquet", "b.bin"}
+    assert window.publish("a").done == []
+
+
+def test_a_large_table_that_cannot_be_written_is_a_problem_and_the_old_file_stays(
+    window: Window, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window.put("a", table(window.shop))
+    window.publish("a")
+    before = window.files()
+    monkeypatch.setattr("builder.store.publish.ASIDE_BYTES", 0)
+
+    def full(*args: Any, **rest: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(merge, "write_plain", full)
+    window.put("a", replace(table(window.shop, 2), digest=digest_of("another")))
+    made = window.publish("a")
+    made.settle()
+    made.sweep()
+    assert (made.problems["a"].code, made.done) == ("store-full", [])
+    assert window.files() == before
