@@ -18,11 +18,12 @@ from builder.execute.report import Run
 from builder.plan.plan import Plan
 from builder.plan.verdict import Action, State
 from builder.situation import Situation
-from builder.store.ledger import Ledger, run_name
+from builder.store.ledger import Ledger
 from builder.store.lock import locked
 from builder.store.pause import is_paused
 from builder.store.published import is_standing, published_targets
 from builder.store.recall import Recall
+from builder.store.records import run_name
 
 if TYPE_CHECKING:  # at run time only where there is something to do: a rebuild of what is fresh is but a look
     from builder.execute.driver import Driver, Observer

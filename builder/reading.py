@@ -16,9 +16,10 @@ from builder.errors import BuilderError, error
 from builder.names import file_segments, names_meant, parse_reference, path_segment
 from builder.sizes import bytes_text, count_text, seconds_text
 from builder.store.disk import write_whole
-from builder.store.ledger import Ledger, run_name, run_number
+from builder.store.ledger import Ledger
 from builder.store.manifest import Manifest
 from builder.store.parts import content_of
+from builder.store.records import run_name, run_number
 
 if TYPE_CHECKING:
     from builder.project import Project

@@ -18,9 +18,10 @@ from builder.digests import Digest
 from builder.errors import BuilderError
 from builder.store import disk
 from builder.store.epochs import begun_epoch
-from builder.store.ledger import FILE, Field, Ledger, ledger_error
+from builder.store.ledger import FILE, Ledger, ledger_error
 from builder.store.lock import check_held, taken_over
 from builder.store.manifest import Manifest
+from builder.store.records import Field
 
 _ADD_ATTEMPT = "INSERT INTO attempts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from builder.digests import Digest
 from builder.lazy import Lazy
-from builder.store.ledger import Current, Failure, Field, Ledger
+from builder.store.ledger import Ledger
 from builder.store.manifest import Manifest
+from builder.store.records import Current, Failure, Field
 
 _AHEAD = 250
 """How many keys are read at once where the fields behind one of them are asked for."""

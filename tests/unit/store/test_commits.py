@@ -15,8 +15,9 @@ from builder.errors import BuilderError, error
 from builder.execute.attempt import disk_crash
 from builder.store import disk
 from builder.store.commits import Attempt, Commit, Committer, Restore
-from builder.store.ledger import Ledger, Sample
+from builder.store.ledger import Ledger
 from builder.store.manifest import Manifest
+from builder.store.records import Sample
 
 
 def dump(ledger: Ledger) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pytest
 
 from builder.store.commits import Attempt, Committer
 from builder.store.layout import SCHEMA, VERSION, upgrade
-from builder.store.ledger import FILE, Ledger, Sample
+from builder.store.ledger import FILE, Ledger
+from builder.store.records import Sample
 
 
 def tables(ledger: Ledger) -> dict[str, list[Any]]:

@@ -13,7 +13,8 @@ from builder.digests import digest_of
 from builder.errors import BuilderError, error
 from builder.store.commits import Attempt, Commit
 from builder.store.layout import VERSION
-from builder.store.ledger import FILE, Ledger, RunRow, ledger_error, run_name, run_number
+from builder.store.ledger import FILE, Ledger, ledger_error
+from builder.store.records import RunRow, run_name, run_number
 
 
 def refusal(store: Path) -> BuilderError:
