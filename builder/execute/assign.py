@@ -49,7 +49,8 @@ class Assignments:
             return pin_attempt(self.workplace, situation, node.name, identity, self.run)
         if node.step is None:
             previous = self.ways.previous([node.name])
-            return intake_attempt(self.workplace, situation, node.name, identity, self.run, previous)
+            apart = self.ways.read_apart.get(node.name, ())
+            return intake_attempt(self.workplace, situation, node.name, identity, self.run, previous, apart)
         previous = self.ways.previous(node.step.targets)
         return recipe_attempt(
             self.workplace,

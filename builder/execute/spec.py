@@ -23,8 +23,8 @@ class IntakeSpec:
 
     ``columns`` are the declared dtypes; ``pinned`` is the schema that an earlier version fixed (None: infer the
     undeclared columns from all of this version). ``pin_shown`` names the pin's file for messages. ``base`` is the last
-    version, from which this one may be made. With ``is_inference`` only the schema is found, over the files of all
-    members of a family; nothing is written.
+    version, from which this one may be made, and ``read_apart`` the columns that a reader depends on alone. With
+    ``is_inference`` only the schema is found, over the files of all members of a family; nothing is written.
     """
 
     source: str
@@ -42,6 +42,7 @@ class IntakeSpec:
     file_column: str | None = None
     is_inference: bool = False
     base: Manifest | None = None
+    read_apart: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
@@ -59,6 +60,7 @@ class IntakeSpec:
         value["pinned"] = value["pinned"] and Schema.from_json(value["pinned"])
         value["columns"] = tuple((c, d) for c, d in value["columns"])
         value["key"] = tuple(value["key"])
+        value["read_apart"] = tuple(value["read_apart"])
         value["null"] = None if value["null"] is None else tuple(value["null"])
         value["base"] = value["base"] and Manifest.from_json(value["base"])
         return IntakeSpec(**value)
@@ -174,24 +176,28 @@ class RecipeSpec:
 class UpdateSpec:
     """How a step is brought up to date from what changed: the rule, and the versions that it was built from before.
 
-    ``before`` has an earlier manifest for each input that changed, by the dataset's name. With ``is_audited`` a full
+    ``before`` has an earlier manifest for each input that changed, by the dataset's name; ``read_apart`` has, for each
+    target, the columns that a reader depends on alone. With ``is_audited`` a full
     run follows, to compare.
     """
 
     rule: str
     before: Mapping[str, Manifest]
     is_audited: bool = False
+    read_apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
         before = {n: m.to_json() for n, m in self.before.items()}
-        return {"rule": self.rule, "before": before, "is_audited": self.is_audited}
+        apart = {n: list(columns) for n, columns in self.read_apart.items()}
+        return {"rule": self.rule, "before": before, "is_audited": self.is_audited, "read_apart": apart}
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> UpdateSpec:
         """The update that `to_json` wrote."""
         before = {n: Manifest.from_json(m) for n, m in value["before"].items()}
-        return UpdateSpec(value["rule"], before, value["is_audited"])
+        apart = {n: tuple(columns) for n, columns in value["read_apart"].items()}
+        return UpdateSpec(value["rule"], before, value["is_audited"], apart)
 
 
 @dataclass(frozen=True, slots=True)

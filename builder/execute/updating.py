@@ -86,7 +86,8 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
         with call.placed():
             change: Regiven | Replaced = rule(call, update, bases)
         check_moved(call.work, call.spec.step)
-        made = {t: _written(call, change, output, bases[t]) for output, t in call.work.outputs}
+        apart = {t: update.read_apart.get(t, ()) for t in bases}
+        made = {t: _written(call, change, output, bases[t], apart[t]) for output, t in call.work.outputs}
         if call.decl.check is not None:
             _check_whole(call, made)
     except Unfit as why:
@@ -153,12 +154,14 @@ def _base(call: Call, target: str) -> Manifest:
     base = call.spec.previous.get(target)
     if base is None or base.schema is None or not base.schema.key:
         raise Unfit(f"'{target}' has no key, so that no row of it can be replaced")
-    if base.rows and not base.nulls:
+    if not base.total:
         raise Unfit(f"the last version of '{target}' was written by an older builder")
     return base
 
 
-def _written(call: Call, change: Regiven | Replaced, output: str, base: Manifest) -> Updated:
+def _written(
+    call: Call, change: Regiven | Replaced, output: str, base: Manifest, read_apart: tuple[str, ...]
+) -> Updated:
     """A new version of one output."""
     assert base.schema is not None
     schema = base.schema
@@ -172,7 +175,7 @@ def _written(call: Call, change: Regiven | Replaced, output: str, base: Manifest
         _check_owners(call, upserts, change.owners)
         is_key = change.owners.column_names == list(schema.key)
         gone = change.owners.drop_null() if is_key else rows_among(call.store, base, change.owners, schema.key)
-    made = write_update(call.store, base, upserts, gone, call.folder)
+    made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart)
     _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made
 

@@ -7,6 +7,7 @@ far as the store still has them whole.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from builder.compile.expected import choice_of, share_between, weight
@@ -17,7 +18,7 @@ from builder.execute.spec import UpdateSpec
 from builder.graph.graph import Step
 from builder.nouns import dataclass
 from builder.plan.basis import Basis, basis_of
-from builder.plan.keys import key_of
+from builder.plan.keys import key_of, read_apart
 from builder.plan.plan import Plan, Version
 from builder.store.manifest import Manifest
 from builder.store.recall import Recall
@@ -56,6 +57,11 @@ class Ways:
         self.recall = recall
         self.versions = versions
 
+    @cached_property
+    def read_apart(self) -> dict[str, tuple[str, ...]]:
+        """The columns of each dataset that some step depends on alone."""
+        return read_apart(self.graph)
+
     def update(self, node: Node, step: Step, previous: Mapping[str, Manifest]) -> UpdateSpec | None:
         """How a step is brought up to date from what changed; None where it runs whole."""
         if node.attempts > 1 and self.graph.recipes[step.recipe].policy != "require":
@@ -90,7 +96,8 @@ class Ways:
         if before is None:
             return Way(None, "it was built by another grain, or the store no longer has what it was built from")
         is_audited = int(key_of(fields)[:8], 16) % AUDITED == 0
-        spec = UpdateSpec(basis.rule, before, is_audited)
+        apart = {name: self.read_apart[name] for name in step.targets if name in self.read_apart}
+        spec = UpdateSpec(basis.rule, before, is_audited, apart)
         choice = self._choice(step, basis, before)
         is_update = recipe.policy == "require" or choice.is_update
         return Way(spec if is_update else None, "" if is_update else "a full run is predicted to be faster", choice)

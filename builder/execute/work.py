@@ -67,10 +67,18 @@ def intake_spec(situation: Situation, name: str, project: Path) -> IntakeSpec:
 
 
 def intake_attempt(
-    place: Workplace, situation: Situation, name: str, identity: str, run: int, previous: Mapping[str, Manifest]
+    place: Workplace,
+    situation: Situation,
+    name: str,
+    identity: str,
+    run: int,
+    previous: Mapping[str, Manifest],
+    read_apart: tuple[str, ...],
 ) -> AttemptSpec:
     """The attempt that takes a source in."""
-    spec = replace(intake_spec(situation, name, place.project), base=previous.get(name))
+    base = previous.get(name)
+    base = base if base is not None and base.total else None  # of an older format it is nothing to go on from
+    spec = replace(intake_spec(situation, name, place.project), base=base, read_apart=read_apart)
     return place.attempt(name, identity, run, spec, previous)
 
 

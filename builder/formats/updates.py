@@ -25,7 +25,7 @@ def by_lines(spec: IntakeSpec, base: Manifest, folder: PartFolder, check_still: 
     if changed is None:
         return None
     check_still()
-    made = write_update(folder.store, base, changed.upserts, changed.gone, folder)
+    made = write_update(folder.store, base, changed.upserts, changed.gone, folder, read_apart=spec.read_apart)
     if made.manifest.rows != changed.records:  # a new record has the key of one that stayed
         return None
     return replace(made, manifest=replace(made.manifest, index=changed.index.write()))
@@ -42,7 +42,7 @@ def by_rows(
     if differing is None:
         return None
     check_still()
-    made = write_update(folder.store, base, differing.upserts, differing.gone, folder)
+    made = write_update(folder.store, base, differing.upserts, differing.gone, folder, read_apart=spec.read_apart)
     if made.manifest.rows != differing.rows:
         return None
     return replace(made, manifest=replace(made.manifest, index=index.finish()))

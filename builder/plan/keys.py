@@ -13,14 +13,16 @@ from typing import Any
 
 from builder.digests import Digest, digest_bytes, digest_of
 from builder.graph.declare import SourceDecl
-from builder.graph.graph import Edge, Step
+from builder.graph.graph import Edge, Graph, Step
 from builder.names import value_text
 from builder.situation import Sensed, Situation
 from builder.tables.schema import Schema
 
 Field = tuple[str, str, str]
 UNKNOWN = "?"
-INTAKE_VERSION = "1"
+INTAKE_VERSION = "2"
+DIGEST_VERSION = "2"
+"""Of what the digest of a table is made: outputs of another one are built anew."""
 
 DigestOf = Callable[[str, tuple[str, ...] | None], str]
 """Gives the digest of what is read of a dataset, by name and columns (None: all); `UNKNOWN` where it is not known."""
@@ -65,6 +67,16 @@ def columns_read(edge: Edge) -> tuple[str, ...] | None:
     return None if edge.columns is None else tuple(dict.fromkeys((*edge.columns, *(c for c, _ in edge.where))))
 
 
+def read_apart(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """For each dataset that some step reads in part, the columns that are read so, in order."""
+    found: dict[str, set[str]] = {}
+    for step in graph.steps.values():
+        for edge in step.edges:
+            for name in edge.names if edge.columns is not None else ():
+                found.setdefault(name, set()).update(columns_read(edge) or ())
+    return {name: tuple(sorted(columns)) for name, columns in found.items()}
+
+
 def subject_of(name: str, columns: tuple[str, ...] | None) -> str:
     """What is read of a dataset, as fields and reasons name it."""
     return name if columns is None else f"{name}({','.join(columns)})"
@@ -75,6 +87,7 @@ def _recipe_fields(name: str, situation: Situation) -> list[Field]:
     if name not in situation.recipe_fields:
         recipe = situation.graph.recipes[name]
         fields = [("recipe", recipe.name, recipe.fingerprint), ("recipe", "declaration", recipe.declared)]
+        fields.append(("recipe", "digests", DIGEST_VERSION))
         if recipe.version:
             fields.append(("version", recipe.name, recipe.version))
         for library in dict.fromkeys((*situation.project_environment, *recipe.environment)):

@@ -89,10 +89,11 @@ class Layer:
 class Manifest:
     """One version of an output.
 
-    Tables have ``schema``, ``columns`` (column -> 32 hex digits), ``nulls`` (column -> how many; NaN is one) and one or
-    more ``layers``, oldest first. A table that was made by an update names the version it was made from in ``base``;
-    what was put in is the last layer, or ``delta`` where layers were merged since. ``index`` are Arrow parts beside the
-    table, of whoever wrote it.
+    Tables have ``schema``, ``total`` (the sum of their row hashes, 32 hex digits), ``columns`` (column -> the sum of
+    its cells' hashes), ``nulls`` (column -> how many; NaN is one) and one or more ``layers``, oldest first. A table
+    that was made by an update names the version it was made from in ``base``, and knows the sums of those columns that
+    somebody reads apart from others; what was put in is the last layer, or ``delta`` where layers were merged since.
+    ``index`` are Arrow parts beside the table, of whoever wrote it.
 
     All else is one layer of files: ``json``, ``bytes``, ``figure`` and ``file`` have one part, ``files`` any number,
     by ``name``.
@@ -109,6 +110,7 @@ class Manifest:
     nulls: Mapping[str, int] = field(default_factory=dict)
     delta: Layer | None = None
     index: tuple[Part, ...] = ()
+    total: str = ""
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -146,6 +148,7 @@ class Manifest:
         }
         if self.schema is not None:
             value |= {"schema": self.schema.to_json(), "columns": dict(self.columns), "base": self.base}
+            value["total"] = self.total
         if self.nulls:
             value["nulls"] = {name: count for name, count in self.nulls.items() if count}
         if self.delta is not None:
@@ -171,6 +174,7 @@ class Manifest:
             nulls={} if schema is None or nulls is None else dict.fromkeys(schema.names, 0) | nulls,
             delta=None if value.get("delta") is None else Layer.from_json(value["delta"]),
             index=tuple(Part.from_json(p) for p in value.get("index", ())),
+            total=value.get("total", ""),
         )
 
 
@@ -186,23 +190,28 @@ def layers_between(old: Manifest, new: Manifest) -> tuple[Layer, ...] | None:
     return None
 
 
-def table_digest(schema: Schema, rows: int, columns: Mapping[str, str]) -> Digest:
-    """The digest of a table, or of some of its columns: `schema` says which, `columns` has at least their digests."""
-    hasher = Hasher("table").text(schema.digest()).number(rows)
-    for column in schema.columns:
-        hasher.text(columns[column.name])
-    return hasher.digest()
+def table_digest(schema: Schema, rows: int, total: str) -> Digest:
+    """The digest of a table, by the sum of its row hashes."""
+    return Hasher("table").text(schema.digest()).number(rows).text(total).digest()
+
+
+def sum_text(value: int) -> str:
+    """A sum of hashes, mod 2^128, as 32 hex digits."""
+    return f"{value % (1 << 128):032x}"
 
 
 def empty_table(schema: Schema) -> Manifest:
     """A table of no rows, which needs no part."""
-    columns = dict.fromkeys(schema.names, f"{0:032x}")
-    nulls = dict.fromkeys(schema.names, 0)
-    return Manifest("table", table_digest(schema, 0, columns), (), schema=schema, columns=columns, nulls=nulls)
+    none = sum_text(0)
+    columns, nulls = dict.fromkeys(schema.names, none), dict.fromkeys(schema.names, 0)
+    digest = table_digest(schema, 0, none)
+    return Manifest("table", digest, (), schema=schema, columns=columns, nulls=nulls, total=none)
 
 
 def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
     """What a reader of these columns depends on; None: all of them, or an output that is no table.
+
+    That is the whole table where the sum of one of these columns is not known.
 
     Raises
     ------
@@ -211,7 +220,13 @@ def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
     """
     if names is None or manifest.schema is None:
         return manifest.digest
-    return table_digest(manifest.schema.select(manifest.schema.named(names)), manifest.rows, manifest.columns)
+    schema = manifest.schema.select(manifest.schema.named(names))
+    if schema == manifest.schema or any(name not in manifest.columns for name in schema.names):
+        return manifest.digest
+    hasher = Hasher("columns").text(schema.digest()).number(manifest.rows)
+    for name in schema.names:
+        hasher.text(manifest.columns[name])
+    return hasher.digest()
 
 
 def files_digest(kind: Kind, files: Iterable[tuple[str, str]]) -> Digest:

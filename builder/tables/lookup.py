@@ -142,6 +142,30 @@ def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> p
     return table
 
 
+def take_checked(
+    store: Path, manifest: Manifest, located: Located, columns: Sequence[str], *, hashed: bool = False
+) -> pa.Table:
+    """As `take`, for many rows: whole columns are read, and must hold their checksums.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: a part is missing, or not as it was written.
+    """
+    names = with_hashes(tuple(columns), hashed)
+    fields = fields_of(located.schema, names)
+    parts = {store / part.path: part for layer in manifest.layers for part in layer.upserts}
+    pieces, order = [], []
+    for number, at in _by_part(located.part):
+        whole = read_batch(store, parts[located.opened[number].path], names)
+        pieces.append(whole.take(pa.array(located.row[at])).cast(fields))
+        order.append(at)
+    if not pieces:
+        return fields.empty_table()
+    table, ranks = pa.concat_tables(pieces), np.concatenate(order)
+    return table.take(pa.array(np.argsort(ranks))) if (np.diff(ranks) < 0).any() else table
+
+
 def _by_part(part: Positions) -> Iterator[tuple[int, Positions]]:
     """Each part that holds rows which were found, and which they are; the parts mostly stand in order already."""
     order = np.arange(len(part)) if (part[1:] >= part[:-1]).all() else np.argsort(part, kind="stable")
@@ -255,7 +279,7 @@ def _rows(opened: Mapped, rows: Positions, names: Sequence[str]) -> list[pa.Arra
         column = opened.batch.column(name)
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
             _check_texts(opened, column, rows)
-        arrays.append(column.take(indices))
+        arrays.append(pc.take(column, indices, boundscheck=False))
     return arrays
 
 

@@ -1,17 +1,16 @@
 """A new version of a keyed table from an old one and what changes: one layer, and every digest as of a full write.
 
 Decides what an update is: rows put in by key, keys taken out; of a key that is both, the row holds. Rows that are as
-they were and keys that are not there drop out. Costs what changes: the old cells of changed rows are subtracted from
-the sums, the new ones added. Never reads more of the base than those rows, except where layers are merged
-(`tables.compaction`).
+they were and keys that are not there drop out. Costs what changes: the old hashes of changed rows are subtracted from
+the sums, the new ones added. Never reads more of the base than those rows, or their hashes, except where layers are
+merged (`tables.compaction`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,21 +18,25 @@ import pyarrow as pa
 
 from builder.errors import error
 from builder.nouns import replace
-from builder.store.manifest import Layer, Manifest, Part, table_digest
+from builder.store.manifest import Layer, Manifest, Part, sum_text, table_digest
 from builder.store.parts import PartFolder
 from builder.tables.arrow import arrow_schema
 from builder.tables.batches import damaged, hashed_table, words_of
 from builder.tables.cells import differ, hash_rows
 from builder.tables.compaction import compacted
 from builder.tables.keys import Keys
-from builder.tables.layers import table_schema
-from builder.tables.lookup import Located, locate, take
+from builder.tables.layers import merged_parts, table_schema
+from builder.tables.lookup import Located, locate, take, take_checked
 from builder.tables.order import distinct_keys, refuse_duplicates, refuse_null_keys, sort_by_key
 from builder.tables.part_writer import LAYER_PART_BYTES, PartWriter
-from builder.tables.schema import Schema
+from builder.tables.schema import GEOMETRY, Schema
 from builder.tables.sorting import ROW
 
 Words = npt.NDArray[np.uint64]
+
+_HALF, _32 = np.uint64((1 << 32) - 1), np.uint64(32)
+_CELLS_FOR_ROWS = 64
+"""To read a cell where it lies costs as much as to read whole columns of so many rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Updated:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Some rows with their hashes, their columns' sums, and how many nulls are in each."""
+    """Some rows: their hashes, the sums of their cells' hashes by column as far as wanted, and how many nulls."""
 
     hashes: Words
     sums: Mapping[str, int]
@@ -59,6 +62,13 @@ class _Side:
         hashes, sums = hash_rows(rows, schema)
         return _Side(hashes, sums, {name: rows.column(name).null_count for name in schema.names})
 
+    @property
+    def total(self) -> int:
+        """The sum of the row hashes; not yet mod 2^128."""
+        low, high = (self.hashes[:, n] for n in (0, 1))
+        parts = [low & _HALF, low >> _32, high & _HALF, high >> _32]  # none of their sums overflows
+        return sum(int(part.sum(dtype=np.uint64)) << (32 * n) for n, part in enumerate(parts))
+
 
 def write_update(
     store: Path,
@@ -67,6 +77,7 @@ def write_update(
     gone: pa.Table,
     folder: PartFolder,
     *,
+    read_apart: Collection[str] | None = None,
     describe_row: Callable[[int], str] | None = None,
 ) -> Updated:
     """The version of a keyed table after putting in rows and taking out keys; `base` itself where nothing differs.
@@ -81,6 +92,9 @@ def write_update(
         Keys, in any order: they may be there twice, or not be there, or be upserted.
     folder
         Where parts go.
+    read_apart
+        Columns that somebody reads without all others, and so depends on alone: the new version knows their sums. Of
+        others it may not, which costs less. None: of all.
     describe_row
         Where a row of `upserts`, counted from 0, stands in the input.
 
@@ -92,12 +106,15 @@ def write_update(
         ``store-damaged``: rows of the base are not as they were written.
     """
     schema = table_schema(base)
-    if not schema.key or (base.rows and not base.nulls):
+    if not schema.key or not base.total:
         raise error("internal", "a table without a key, or of an older format, was updated")
     upserts = _in_order(upserts, schema, describe_row or (lambda row: f"row {row}"))
     keys = _gone_alone(gone, upserts, schema)
     at, out = locate(store, base, upserts), locate(store, base, keys)
-    old, left, new = _old_side(store, at, schema), _old_side(store, out, schema), _Side.of(upserts, schema)
+    apart = schema.names if read_apart is None else [schema.geometry if n == GEOMETRY else n for n in read_apart]
+    wanted = tuple(name for name in schema.names if name in apart)
+    before = _Before(store, base, tuple(n for n in wanted if n in base.columns))
+    old, left, new = before.side(at), before.side(out), _Side.of(upserts, schema)
     is_changed = ~at.is_found
     is_changed[at.is_found] = differ(new.hashes[at.is_found], old.hashes)
     counts = (int((~at.is_found).sum()), int(out.is_found.sum()), int((is_changed & at.is_found).sum()))
@@ -108,6 +125,7 @@ def write_update(
         rows = rows.filter(pa.array(is_changed))
     layer = Layer(_written(rows, folder), _written(keys.filter(pa.array(out.is_found)), folder))
     made = _versioned(base, schema, layer, counts, new, (old, left))
+    made = _with_sums(store, made, [n for n in wanted if n not in made.columns])
     return Updated(compacted(store, made, folder), *counts)
 
 
@@ -129,16 +147,38 @@ def _gone_alone(gone: pa.Table, upserts: pa.Table, schema: Schema) -> pa.Table:
     return keys.filter(pa.array(low == high))
 
 
-def _old_side(store: Path, located: Located, schema: Schema) -> _Side:
-    """What the rows of the base that were found add to it; they must hash to what stands beside them."""
-    found = located.only(located.is_found)
-    rows = take(found, schema.names, hashed=True)
-    side = _Side.of(rows.select(schema.names), schema)
-    wrong = np.flatnonzero(differ(words_of(rows), side.hashes))
-    if len(wrong):
-        path = found.opened[found.part[wrong[0]]].path
-        raise damaged(path, ValueError("rows are not as they were written"))
-    return side
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """The version that is updated, and the columns whose sums go on."""
+
+    store: Path
+    base: Manifest
+    columns: tuple[str, ...]
+
+    def side(self, located: Located) -> _Side:
+        """What the rows that were found add to it.
+
+        Rows that are few are read whole, and must hash to what stands beside them. Of many only the hashes are read,
+        with the columns that are wanted, from whole columns that must hold their checksums.
+        """
+        schema = table_schema(self.base)
+        found = located.only(located.is_found)
+        if len(found.row) * len(schema.names) * _CELLS_FOR_ROWS < self.base.rows:
+            rows = take(found, schema.names, hashed=True)
+            side = _Side.of(rows.select(schema.names), schema)
+            wrong = np.flatnonzero(differ(words_of(rows), side.hashes))
+            if len(wrong):
+                path = found.opened[found.part[wrong[0]]].path
+                raise damaged(path, ValueError("rows are not as they were written"))
+            return side
+        key = schema.key if self.columns else ()
+        with_nulls = [c.name for c in schema.columns if c.is_nullable and self.base.nulls.get(c.name)]
+        names = tuple(dict.fromkeys((*key, *self.columns, *with_nulls)))
+        rows = take_checked(self.store, self.base, found, names, hashed=True)
+        kept = Schema(tuple(schema.column(n) for n in dict.fromkeys((*key, *self.columns))), key)
+        sums = hash_rows(rows.select(kept.names), kept)[1] if self.columns else {}
+        nulls = {name: rows.column(name).null_count for name in with_nulls}
+        return _Side(words_of(rows), sums, dict.fromkeys(schema.names, 0) | nulls)
 
 
 def _written(rows: pa.Table, folder: PartFolder) -> tuple[Part, ...]:
@@ -153,13 +193,37 @@ def _versioned(
     """The base's manifest with one layer more; what came and went as it was cancels in the sums."""
     added, removed, _ = counts
     rows = base.rows + added - removed
-    columns, nulls = {}, {}
+    total = sum_text(int(base.total, 16) + new.total - sum(side.total for side in old))
+    columns = {}
     for name in schema.names:
-        total = int(base.columns[name], 16) + new.sums[name] - sum(side.sums[name] for side in old)
-        columns[name] = f"{total % (1 << 128):032x}"
-        nulls[name] = base.nulls.get(name, 0) + new.nulls[name] - sum(side.nulls[name] for side in old)
-    changes: dict[str, Any] = {"columns": columns, "nulls": nulls, "rows": rows, "index": (), "delta": None}
+        if name in base.columns and all(name in side.sums or not len(side.hashes) for side in old):
+            gone = sum(side.sums.get(name, 0) for side in old)
+            columns[name] = sum_text(int(base.columns[name], 16) + new.sums[name] - gone)
+    nulls = {n: base.nulls.get(n, 0) + new.nulls[n] - sum(side.nulls[n] for side in old) for n in schema.names}
     layers = (*base.layers, layer)
-    size = sum(p.bytes for la in layers for p in la.parts)
-    digest = table_digest(schema, rows, columns)
-    return replace(base, digest=digest, layers=layers, bytes=size, base=base.digest, **changes)
+    return replace(
+        base,
+        digest=table_digest(schema, rows, total),
+        layers=layers,
+        rows=rows,
+        bytes=sum(part.bytes for one in layers for part in one.parts),
+        columns=columns,
+        base=base.digest,
+        nulls=nulls,
+        delta=None,
+        index=(),
+        total=total,
+    )
+
+
+def _with_sums(store: Path, made: Manifest, names: list[str]) -> Manifest:
+    """The manifest with the sums of further columns, of which the base did not know them."""
+    if not names:
+        return made
+    schema = table_schema(made)
+    part = Schema(tuple(schema.column(n) for n in dict.fromkeys((*schema.key, *names))), schema.key)
+    sums = dict.fromkeys(names, 0)
+    for rows in merged_parts(store, made, part.names):
+        found = hash_rows(rows.cast(arrow_schema(part)), part)[1]
+        sums = {name: value + found[name] for name, value in sums.items()}
+    return replace(made, columns={**made.columns, **{name: sum_text(value) for name, value in sums.items()}})

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from builder.nouns import replace
-from builder.store.manifest import Layer, Manifest, table_digest
+from builder.store.manifest import Layer, Manifest, sum_text, table_digest
 from builder.store.parts import PartFolder, drop_parts
 from builder.tables.arrow import arrow_schema
 from builder.tables.batches import HIGH, LOW, hashed_table, map_batch, read_batch
@@ -72,12 +72,14 @@ def put_together(pieces: Sequence[Manifest], folder: PartFolder, *, scratch: Pat
     ends = [_ends(folder.store, piece, schema.key) for piece in held]
     is_large = sum(piece.bytes for piece in held) >= WORTH_BYTES * sum(len(piece.parts) for piece in held)
     if is_large and all(last < first for (_, last), (first, _) in pairwise(ends)):
-        sums = {n: sum(int(piece.columns[n], 16) for piece in held) % (1 << 128) for n in schema.names}
-        columns = {name: f"{value:032x}" for name, value in sums.items()}
+        sums = {n: sum(int(piece.columns[n], 16) for piece in held) for n in schema.names}
+        columns = {name: sum_text(value) for name, value in sums.items()}
+        total = sum_text(sum(int(piece.total, 16) for piece in held))
         rows, parts = sum(piece.rows for piece in held), tuple(p for piece in held for p in piece.parts)
         return replace(
             held[0],
-            digest=table_digest(schema, rows, columns),
+            digest=table_digest(schema, rows, total),
+            total=total,
             layers=(Layer(parts),),
             rows=rows,
             bytes=sum(part.bytes for part in parts),
@@ -181,16 +183,17 @@ class TableWriter:
                 self._write(table.drop_columns([ROW]))
             self._sorter.close()
         parts = self._parts.finish()
-        columns = {name: f"{value:032x}" for name, value in self._sums.items()}
+        total = sum_text(sum(self._sums.values()))  # of all cells, and so of all rows
         return Manifest(
             kind="table",
-            digest=table_digest(self._schema, self._written, columns),
+            digest=table_digest(self._schema, self._written, total),
             layers=(Layer(parts),),
             rows=self._written,
             bytes=sum(part.bytes for part in parts),
             schema=self._schema,
-            columns=columns,
+            columns={name: sum_text(value) for name, value in self._sums.items()},
             nulls=self._nulls,
+            total=total,
         )
 
     def abort(self) -> None:

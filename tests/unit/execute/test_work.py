@@ -37,18 +37,18 @@ def test_an_attempts_files_lie_in_the_store_under_safe_names(situation: Any) -> 
 
 
 def test_two_attempts_share_no_scratch_and_no_log(situation: Any) -> None:
-    one, other = (intake_attempt(PLACE, situation, "t[k=1]", f"t-1-1-{n}", 1, {}) for n in (1, 2))
+    one, other = (intake_attempt(PLACE, situation, "t[k=1]", f"t-1-1-{n}", 1, {}, ()) for n in (1, 2))
     assert one.scratch != other.scratch and one.log != other.log
 
 
 def test_an_intake_carries_the_files_the_declaration_and_the_pin(situation: Any) -> None:
-    work = intake_attempt(PLACE, situation, "t[k=2]", "i-1-1-1", 1, {}).work
+    work = intake_attempt(PLACE, situation, "t[k=2]", "i-1-1-1", 1, {}, ()).work
     assert isinstance(work, IntakeSpec)
     assert (work.source, work.format, work.pinned, work.pin_shown) == ("t[k=2]", "csv", None, "schemas/t.json")
     assert work.files == situation.sources["t[k=2]"].files and not work.is_inference
     pin = Schema((Column("a", "int64"),))
     pinned = intake_attempt(
-        PLACE, type(situation)(**{**_fields(situation), "pins": {"t": pin}}), "t[k=2]", "i-1-1-1", 1, {}
+        PLACE, type(situation)(**{**_fields(situation), "pins": {"t": pin}}), "t[k=2]", "i-1-1-1", 1, {}, ()
     )
     assert isinstance(pinned.work, IntakeSpec) and pinned.work.pinned == pin
 

