@@ -13,7 +13,7 @@ from builder.compile.amounts import Seen
 from builder.compile.predict import Choice, History, Measured, median
 from builder.nouns import dataclass
 
-CROSSING = {"rows": 0.4, "groups": 0.1, "fold": 0.3, "spatial": 0.3, "update": 0.4}
+CROSSING = {"rows": 0.4, "groups": 0.1, "fold": 0.3, "spatial": 0.3, "update": 0.4, "where": 0.5}
 """The share of changed rows at which an update by a rule takes as long as a full run, until it was measured."""
 
 WORTH = 0.9

@@ -14,7 +14,7 @@ from builder.compile.choice import Read, Tried, choose
 from builder.compile.predict import Choice
 from builder.digests import Digest
 from builder.graph.graph import Step
-from builder.plan.basis import Basis, basis_of
+from builder.plan.basis import Basis, basis_of, rule_of
 from builder.plan.keys import step_fields
 from builder.plan.plan import Memory, Plan, digest_of_read
 from builder.plan.verdict import Action
@@ -64,7 +64,7 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
 def _may_update(plan: Plan, name: str) -> bool:
     """Whether a step is to run, and is one that may be updated at all."""
     recipe = plan.situation.graph.recipes[plan.situation.graph.steps[name].recipe]
-    is_whole = recipe.grain.kind == "whole" and not recipe.update
+    is_whole = rule_of(plan.situation.graph.steps[name], recipe) == "whole"
     return not (is_whole or plan.is_forced) and plan.verdicts[name].action is Action.RUN
 
 

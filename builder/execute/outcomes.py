@@ -16,6 +16,7 @@ from builder.execute.nodes import Kind, Node
 from builder.execute.report import SourceReport, TargetReport
 from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, RecipeSpec
 from builder.execute.work import Workplace
+from builder.plan.basis import rule_of
 from builder.plan.keys import key_of
 from builder.plan.plan import Plan, Version, source_fields
 from builder.plan.verdict import Reason
@@ -284,7 +285,7 @@ class Outcomes:
             None if recipe is None else (recipe.fingerprint, recipe.items),
             differences,
             self.attempt(node, one.spec, record, "done"),
-            {} if recipe is None or (recipe.grain.kind == "whole" and not recipe.update) else self._read(node),
+            self._read(node),
             "" if recipe is None else recipe.grain.text,
             self._rule(node, record.outputs),
         )
@@ -298,8 +299,9 @@ class Outcomes:
         return "" if self.recall.rule(node.key) else None
 
     def _read(self, node: Node) -> dict[str, int]:
-        """The manifest of each table that a step read, by number."""
-        assert node.step is not None
+        """The manifest of each table that a step read, by number, where an update may ever start from them."""
+        if node.step is None or rule_of(node.step, self.graph.recipes[node.step.recipe]) == "whole":
+            return {}
         found = ((name, self.versions[name].manifest) for name in node.step.reads)
         return {name: number for name, number in found if number is not None}
 

@@ -16,7 +16,7 @@ from builder.errors import error
 from builder.execute.call import Call
 from builder.execute.inputs import wanted_type
 from builder.execute.spec import InputSpec, UpdateSpec
-from builder.execute.updating import Regiven, Replaced, Unfit
+from builder.execute.updating import Regiven, Replaced, Unfit, Untouched
 from builder.graph.grains import is_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
@@ -64,6 +64,21 @@ def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
     return Replaced(
         {output: change.applied(previous)}, {output: touched}, 2 * delta.changed + delta.added + delta.removed
     )
+
+
+def look_at_read(call: Call, update: UpdateSpec, bases: Bases) -> Untouched:
+    """Of inputs that are read in some rows and columns: that none of these changed."""
+    tested = 0
+    for given in call.work.inputs:
+        if _name(given) not in update.before:
+            continue
+        delta, schema = delta_of(call, update, given), schema_of(given)
+        names = tuple(dict.fromkeys((*schema.key, *columns_of(call, given))))
+        was, now = (filter_rows(rows, given.where) for rows in (delta.before(names), delta.upserts(names)))
+        if not was.equals(now):
+            raise Unfit(f"rows of '{_name(given)}' that it reads changed")
+        tested += delta.upserted.num_rows + delta.deleted.num_rows
+    return Untouched(tested)
 
 
 # -- what arrives ------------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ _RULES: Final = {
     "fold": ("builder.execute.rules", "fold"),
     "spatial": ("builder.execute.spatial", "reassign"),
     "update": ("builder.execute.own", "update"),
+    "where": ("builder.execute.rules", "look_at_read"),
 }
 
 _LATER: Final = ("builder.tables.kernels", "builder.tables.search", "pyarrow.acero")
@@ -72,6 +73,13 @@ class Replaced:
     tested: int
 
 
+@dataclass(frozen=True, slots=True)
+class Untouched:
+    """Nothing changed in what is read: all outputs stand."""
+
+    tested: int
+
+
 def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
     """The outputs of a step, brought up to date by a rule; None where it has to run whole.
 
@@ -82,10 +90,13 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
     """
     rule = load_rule(update.rule)
     try:
-        bases = {target: _base(call, target) for _, target in call.work.outputs}
+        is_filtered = update.rule == "where"
+        bases = {} if is_filtered else {target: _base(call, target) for _, target in call.work.outputs}
         with call.placed():
-            change: Regiven | Replaced = rule(call, update, bases)
+            change = rule(call, update, bases)
         check_moved(call.work, call.spec.step)
+        if isinstance(change, Untouched):
+            return tuple(_standing(call, target, change.tested) for _, target in call.work.outputs)
         apart = {t: update.read_apart.get(t, ()) for t in bases}
         made = {t: _written(call, change, output, bases[t], apart[t]) for output, t in call.work.outputs}
         if call.decl.check is not None:
@@ -107,7 +118,13 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
     )
 
 
-def load_rule(name: str) -> Callable[[Call, UpdateSpec, Mapping[str, Manifest]], Regiven | Replaced]:
+def _standing(call: Call, target: str, tested: int) -> Output:
+    """An output that is as it was."""
+    manifest = call.spec.previous[target]
+    return Output(target, manifest, (0, 0, 0) if manifest.kind == "table" else None, "rows", tested)
+
+
+def load_rule(name: str) -> Rule:
     """The function of a rule; with all that it imports and compiles, once in a process."""
     module, function = _RULES[name]
     for later in _LATER:
@@ -116,11 +133,12 @@ def load_rule(name: str) -> Callable[[Call, UpdateSpec, Mapping[str, Manifest]],
     if name not in _warm:
         _warm.add(name)
         getattr(loaded, "warm", lambda: None)()
-    found: Callable[[Call, UpdateSpec, Mapping[str, Manifest]], Regiven | Replaced] = getattr(loaded, function)
+    found: Rule = getattr(loaded, function)
     return found
 
 
 _warm: set[str] = set()
+Rule = Callable[[Call, UpdateSpec, Mapping[str, Manifest]], Regiven | Replaced | Untouched]
 
 
 def _computed(value: Any, is_declared: bool) -> Any:

@@ -29,7 +29,8 @@ _WHY = {
 class Basis:
     """What an update starts from: the key of the present outputs, the rule, and the inputs whose content differs.
 
-    ``of`` is the parameter whose rows the rule goes by; empty for an own update.
+    ``of`` is the parameter whose rows the rule goes by; empty for an own update, and for the rule ``where``: the
+    outputs stand where nothing changed in the rows that are read.
     """
 
     key: Digest
@@ -46,7 +47,7 @@ def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces
     fields
         Those of the key that the step is to be built under.
     """
-    rule = "update" if recipe.update else recipe.grain.kind
+    rule = rule_of(step, recipe)
     if rule == "whole":
         return "its rows may depend on all of its input"
     if recipe.policy == "full":
@@ -60,10 +61,21 @@ def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces
     if refusal:
         return refusal
     main = edge_of(recipe.grain, step.edges)
-    refusal = "" if rule == "update" else _refusal(rule, main, step.edges, changed)
+    if rule == "where":
+        refusal = _unfiltered(step.edges, changed)
+    elif rule != "update":
+        refusal = _refusal(rule, main, step.edges, changed)
     if refusal:
         return refusal
     return Basis(key, rule, changed, main.parameter if main else "")
+
+
+def rule_of(step: Step, recipe: RecipeNode) -> str:
+    """The rule by which a step may be brought up to date; ``whole`` where there is none."""
+    if recipe.update:
+        return "update"
+    is_filtered = recipe.grain.kind == "whole" and any(edge.where for edge in step.edges)
+    return "where" if is_filtered else recipe.grain.kind
 
 
 def _changed(step: Step, before: Iterable[Field], now: Iterable[Field]) -> tuple[str, tuple[str, ...]]:
@@ -79,6 +91,12 @@ def _changed(step: Step, before: Iterable[Field], now: Iterable[Field]) -> tuple
             return _WHY.get(new[0], "its declaration changed"), ()
         changed.append(read[new[1]])
     return ("" if changed else "nothing that it reads changed"), tuple(dict.fromkeys(changed))
+
+
+def _unfiltered(edges: Iterable[Edge], changed: tuple[str, ...]) -> str:
+    """The input that changed and of which more than some rows is read, as a reason; empty where there is none."""
+    lost = next((n for e in edges for n in e.names if n in changed and not (e.where and e.shape == "one")), None)
+    return "" if lost is None else f"'{lost}' changed, of which all rows are read"
 
 
 def _refusal(rule: str, main: Edge | None, edges: Iterable[Edge], changed: tuple[str, ...]) -> str:

@@ -625,3 +625,38 @@ def test_a_piece_that_fails_where_the_whole_does_not_is_run_as_one(place, monkey
     monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
     place.built()
     assert len(place.load("doubled")) == 27
+
+
+FILTERED = """
+@b.recipe(
+    each={"team": ["a", "b"]},
+    inputs=lambda team: {"people": b.read("people", columns=["x"], where={"team": team})},
+)
+def sums(people: pd.DataFrame, team: str):
+    return {"team": team, "sum": int(people["x"].sum()), "rows": len(people)}
+"""
+
+
+def test_a_step_that_reads_some_rows_stands_where_only_others_changed(place):
+    place.recipe(SOURCES + FILTERED)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    done = place.built()
+    one, other = (target(done, f"sums[team={team}]") for team in "ab")
+    assert (one["outcome"], one["via"]) == ("built", "full")
+    assert (other["outcome"], other["via"], other["rows_tested"]) == ("unchanged", "rows", 1)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,b,41"))
+    done = place.built()
+    assert {target(done, f"sums[team={team}]")["via"] for team in "ab"} == {"full"}
+    assert_as_from_nothing(place)
+
+
+def test_a_filtered_input_beside_one_that_is_read_whole_counts_with_it(place):
+    both = FILTERED.replace('"team": team})}', '"team": team}), "teams": "teams"}')
+    place.recipe(SOURCES + both.replace("people: pd.DataFrame,", "people: pd.DataFrame, teams: pd.DataFrame,"))
+    place.built()
+    place.write("data/teams.csv", edited(TEAMS, b="b,20"))
+    assert {t["via"] for t in place.built()["targets"]} == {"full"}
+    place.write("data/people.csv", edited(PEOPLE, _4="4,c,41"))
+    assert target(place.built(), "sums[team=b]")["via"] == "rows"
+    assert_as_from_nothing(place)
