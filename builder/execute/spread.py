@@ -109,7 +109,8 @@ def spread(spec: AttemptSpec, spans: Sequence[range], own: Callable[[range], Mad
             while futures and ended.has_ready():
                 collect(next(ended))
     except BaseException:
-        client.cancel(list(futures))
+        for future in futures:  # what runs cannot be called back, and its worker is not free before
+            drop(Path(spec.store), filter(None, [_result(future)]))
         drop(Path(spec.store), made.values())
         raise
     return [made[number] for number in range(len(spans))]

@@ -117,20 +117,24 @@ def at_positions(store: Path, manifest: Manifest, positions: Positions) -> Locat
     return found.located()
 
 
-def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> pa.Table:
+def take(located: Located, columns: Sequence[str], *, hashed: bool = False, is_checked: bool = False) -> pa.Table:
     """These columns of the rows that were found, in their order; with `hashed` also `LOW` and `HIGH`.
+
+    With `is_checked` the columns are looked at as a whole, and must hold their checksums: that costs what they hold.
 
     Raises
     ------
     StoreError
-        ``store-damaged``: texts that lie outside of their part.
+        ``store-damaged``: texts that lie outside of their part; a column that is not as it was written.
     """
     names = with_hashes(tuple(columns), hashed)
     fields = fields_of(located.schema, names)
     pieces, order = [], []
     for number, at in _by_part(located.part):
         opened = located.opened[number]
-        opened.expect(names, len(at))
+        opened.expect(names, opened.batch.num_rows if is_checked else len(at))
+        if is_checked:
+            opened.check(names)
         pieces.append(pa.Table.from_arrays(_rows(opened, located.row[at], names), schema=fields))
         opened.release()
         order.append(at)
@@ -140,30 +144,6 @@ def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> p
     if len(pieces) > 1 and (np.diff(ranks) < 0).any():
         return table.combine_chunks().take(pa.array(np.argsort(ranks)))
     return table
-
-
-def take_checked(
-    store: Path, manifest: Manifest, located: Located, columns: Sequence[str], *, hashed: bool = False
-) -> pa.Table:
-    """As `take`, for many rows: whole columns are read, and must hold their checksums.
-
-    Raises
-    ------
-    StoreError
-        ``store-damaged``: a part is missing, or not as it was written.
-    """
-    names = with_hashes(tuple(columns), hashed)
-    fields = fields_of(located.schema, names)
-    parts = {store / part.path: part for layer in manifest.layers for part in layer.upserts}
-    pieces, order = [], []
-    for number, at in _by_part(located.part):
-        whole = read_batch(store, parts[located.opened[number].path], names)
-        pieces.append(whole.take(pa.array(located.row[at])).cast(fields))
-        order.append(at)
-    if not pieces:
-        return fields.empty_table()
-    table, ranks = pa.concat_tables(pieces), np.concatenate(order)
-    return table.take(pa.array(np.argsort(ranks))) if (np.diff(ranks) < 0).any() else table
 
 
 def _by_part(part: Positions) -> Iterator[tuple[int, Positions]]:

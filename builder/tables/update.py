@@ -26,7 +26,7 @@ from builder.tables.cells import differ, hash_rows
 from builder.tables.compaction import compacted
 from builder.tables.keys import Keys
 from builder.tables.layers import merged_parts, table_schema
-from builder.tables.lookup import Located, locate, take, take_checked
+from builder.tables.lookup import Located, locate, take
 from builder.tables.order import distinct_keys, refuse_duplicates, refuse_null_keys, sort_by_key
 from builder.tables.part_writer import LAYER_PART_BYTES, PartWriter
 from builder.tables.schema import GEOMETRY, Schema
@@ -113,7 +113,7 @@ def write_update(
     at, out = locate(store, base, upserts), locate(store, base, keys)
     apart = schema.names if read_apart is None else [schema.geometry if n == GEOMETRY else n for n in read_apart]
     wanted = tuple(name for name in schema.names if name in apart)
-    before = _Before(store, base, tuple(n for n in wanted if n in base.columns))
+    before = _Before(base, tuple(n for n in wanted if n in base.columns))
     old, left, new = before.side(at), before.side(out), _Side.of(upserts, schema)
     is_changed = ~at.is_found
     is_changed[at.is_found] = differ(new.hashes[at.is_found], old.hashes)
@@ -151,7 +151,6 @@ def _gone_alone(gone: pa.Table, upserts: pa.Table, schema: Schema) -> pa.Table:
 class _Before:
     """The version that is updated, and the columns whose sums go on."""
 
-    store: Path
     base: Manifest
     columns: tuple[str, ...]
 
@@ -174,7 +173,7 @@ class _Before:
         key = schema.key if self.columns else ()
         with_nulls = [c.name for c in schema.columns if c.is_nullable and self.base.nulls.get(c.name)]
         names = tuple(dict.fromkeys((*key, *self.columns, *with_nulls)))
-        rows = take_checked(self.store, self.base, found, names, hashed=True)
+        rows = take(found, names, hashed=True, is_checked=True)
         kept = Schema(tuple(schema.column(n) for n in dict.fromkeys((*key, *self.columns))), key)
         sums = hash_rows(rows.select(kept.names), kept)[1] if self.columns else {}
         nulls = {name: rows.column(name).null_count for name in with_nulls}
