@@ -6,7 +6,8 @@
 ``rows``, ``counters``, ``regions``: five recipes row by row; 200,000 and more counters; points in 30,000 regions: the
 steps brought up to date against a build from nothing. ``choice``: thirty changes, and whether the way that each step
 went was the cheaper one. ``example``: the shipped example at a hundred times its points (``--times``), from nothing,
-against a plain script of the same functions.
+against a plain script of the same functions. ``large``: what a worker holds at most while four times as many rows go
+through.
 
 Data is seeded. Every contender runs in processes of its own, alternating, and counts with the least CPU time of its
 runs, children and start-up included. Each result is compared with a full build's, digest for digest.
@@ -36,6 +37,7 @@ PARTS = {
     "regions": "increments_steps",
     "choice": "increments_choice",
     "example": "increments_example",
+    "large": "increments_large",
 }
 
 

@@ -111,10 +111,10 @@ def make_points(folder: Path, rows: int, case: str) -> None:
         at = np.random.default_rng(6).choice(rows, rows // 20, replace=False)
         lon[at] += 0.01
     pq.write_table(pa.table({"id": ids, "lon": lon, "lat": lat}), folder / "points.parquet")
-    _write_regions(folder / "regions.parquet", {"one region": 1, "300 regions": 300}.get(case, 0))
+    write_regions(folder / "regions.parquet", {"one region": 1, "300 regions": 300}.get(case, 0))
 
 
-def _write_regions(path: Path, changed: int) -> None:
+def write_regions(path: Path, changed: int) -> None:
     """30,000 regions that share borders of some 150 vertices; of some one vertex in a spike of their own is moved."""
     import geopandas as gpd
     import numpy as np

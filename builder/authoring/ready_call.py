@@ -10,11 +10,14 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder.digests import Scalar
 from builder.graph.declare import Read, ReadyMade
 from builder.names import PARAMETER, filled, plain_text
+
+if TYPE_CHECKING:
+    from builder.transforms import Counters
 
 INDEX = "builder.transforms.RegionIndex"
 """The annotation of regions that arrive as the index of them."""
@@ -58,9 +61,9 @@ class ReadyCall:
 
         getattr(transforms, self.made.transform)
         if self.made.transform == "assign_regions":
-            from builder.transforms.region_index import warm
+            from builder.transforms import region_index
 
-            warm(has_pairs=self.made.options.get("ties") == "all")
+            region_index.warm(has_pairs=self.made.options.get("ties") == "all")
         if self.made.transform == "count_by":
             import pandas as pd
 
@@ -70,11 +73,11 @@ class ReadyCall:
         """The column that an option names, for one member."""
         return str(_of_member(option, self.made.options[option], parameters))
 
-    def counts_change(self, added: Any, removed: Any, parameters: Mapping[str, Scalar], taxonomy: Any = None) -> Any:
-        """What rows that came, and rows that went, do to the counters of this recipe."""
-        from builder.transforms.count import CountsChange
+    def counters(self, parameters: Mapping[str, Scalar], taxonomy: Any = None) -> Counters:
+        """Counters as this recipe counts, of no rows yet."""
+        from builder.transforms import Counters
 
-        return CountsChange(added, removed, taxonomy=taxonomy, **self._options(parameters))
+        return Counters(taxonomy=taxonomy, **self._options(parameters))
 
     def merge(self, parts: Iterable[Any], parameters: Mapping[str, Scalar]) -> Any:
         """The counters of a whole from those of its parts, each as this recipe counts."""

@@ -148,9 +148,9 @@ class Call:
         params = dict(self.work.params)
         return self.ready.column("lon", params), self.ready.column("lat", params)
 
-    def counts_change(self, added: Any, removed: Any, **rest: Any) -> Any:
-        """What rows that came, and rows that went, do to counters: of a ready-made recipe that counts."""
-        return self.ready.counts_change(added, removed, dict(self.work.params), **rest)
+    def counters(self, **rest: Any) -> Any:
+        """Counters of no rows yet: of a ready-made recipe that counts."""
+        return self.ready.counters(dict(self.work.params), **rest)
 
     def merge(self, *parts: Any) -> Any:
         """The counters of a whole from those of its parts: of a ready-made recipe that counts."""

@@ -58,8 +58,10 @@ def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
     assert schema is not None
     names = columns_of(call, main)
     sides = [frame_of(call, main, filter_rows(r, main.where)) for r in (delta.upserts(names), delta.before(names))]
-    change = call.counts_change(*sides, **others_of(call, main))
-    touched = pa.Table.from_pandas(change.touched, preserve_index=False)
+    change = call.counters(**others_of(call, main))
+    change.add(sides[0])
+    change.subtract(sides[1])
+    touched = pa.Table.from_pandas(change.touched(), preserve_index=False)
     previous = to_frame(rows_among(call.store, bases[target], touched, schema.names), schema)
     return Replaced(
         {output: change.applied(previous)}, {output: touched}, 2 * delta.changed + delta.added + delta.removed

@@ -36,7 +36,6 @@ from builder.tables.schema import GEOMETRY
 MOST_ASKED = 0.6
 """The share of the points from which on to ask all of them anew is no more work."""
 
-
 _LOOKED_AT_ROWS = 1 << 20
 
 
@@ -61,17 +60,17 @@ def reassign(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     if touched.num_rows > MOST_ASKED * manifest_of(points).rows and call.decl.policy != "require":
         raise Unfit(f"{touched.num_rows:,} points are near changed edges")
     arrived = _few_regions(call, update, points, regions, touched, moved)
-    return given_again(call, points, touched, union(touched, delta.deleted), bases, None, {regions.parameter: arrived})
+    return given_again(call, points, touched, union(touched, delta.deleted), bases, arrived={regions.parameter: arrived})
 
 
 def warm() -> None:
     """Compile or load the loops of this rule."""
     import shapely
 
+    from builder.transforms import region_index
     from builder.transforms.region_changes import changed_boxes, near
-    from builder.transforms.region_index import warm
 
-    warm()
+    region_index.warm()
     near(changed_boxes([shapely.box(0, 0, 1, 1)], [None]), [0.5], [0.5])
 
 

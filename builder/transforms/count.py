@@ -99,7 +99,9 @@ class Counters:
     """Counters of a table that comes in parts, or changes.
 
     `result` is what `count_by` would give of all rows that were added and not subtracted, whatever the parts and their
-    order. Memory is that of the largest part and of a few times the counters, not of the rows.
+    order. Where these rows are a change of a table that was counted before, `touched` are the counters that it changes
+    and `applied` turns those into the new ones: to read and to write them alone is enough. Memory is that of the
+    largest part and of a few times the counters, not of the rows.
 
     Parameters
     ----------
@@ -119,6 +121,12 @@ class Counters:
     >>> counters.subtract(pd.DataFrame({"kind": ["sea"]}))
     >>> counters.result().values.tolist()
     [['air', 2]]
+
+    >>> change, was = Counters(["kind"]), count_by(pd.DataFrame({"kind": ["sea", "air", "air"]}), ["kind"])
+    >>> change.add(pd.DataFrame({"kind": ["land", "air"]}))
+    >>> change.subtract(pd.DataFrame({"kind": ["sea", "air"]}))
+    >>> change.touched()["kind"].tolist(), change.applied(was).values.tolist()
+    (['land', 'sea'], [['air', 2], ['land', 1]])
     """
 
     def __init__(
@@ -132,9 +140,9 @@ class Counters:
     ) -> None:
         self._layout = layout_of(by, counts, sums)
         self._taxonomy = taxonomy_of(self._layout, taxonomy, taxonomy_on)
+        self._tree = (self._taxonomy[0], self._taxonomy[1].tree) if self._taxonomy else None
         self._kinds: Kinds | None = None
-        self._sum: Part | None = None
-        self._pending: list[Part] = []
+        self._parts: list[Part] = []  # the first is what was merged so far
 
     def add(self, table: pd.DataFrame) -> None:
         """Count these rows too."""
@@ -153,26 +161,58 @@ class Counters:
             ``bad-value`` where more rows were subtracted than added, or a sum overflows. ``recipe-declaration`` where
             nothing was added yet, so that the dtypes are not known.
         """
-        self._merge()
-        if self._sum is None:
-            raise error(
-                "recipe-declaration", "these counters have seen no table", hint="add one first; it may have no rows"
-            )
-        return finished(self._layout, self._sum, self._taxonomy)
+        return finished(self._layout, self._merged(), self._taxonomy)
+
+    def touched(self) -> pd.DataFrame:
+        """The combinations of `by` that these rows change, ascending; among them the ancestors of codes in a taxonomy.
+
+        Raises
+        ------
+        BuilderError
+            ``recipe-declaration`` where nothing was added yet.
+        """
+        return combinations(self._layout, self._rolled_up())
+
+    def applied(self, previous: pd.DataFrame) -> pd.DataFrame:
+        """The counters after these rows, as `count_by` gives them; those that came down to 0 are not there.
+
+        Parameters
+        ----------
+        previous
+            Counters before the change: those that are touched, or any more. How many rows are left out after it is
+            told only where their ``attrs`` have it.
+
+        Raises
+        ------
+        BuilderError
+            As `merge_counts`; ``bad-value`` where rows were subtracted that `previous` does not hold.
+            ``recipe-declaration`` where nothing was added yet.
+        """
+        before, change = read_part(self._layout.of_results(), previous), self._rolled_up()
+        kinds_of(before).agreed(self._layout, change)
+        after = joined([before, change])
+        return finished(self._layout, after if "left_out" in previous.attrs else replace(after, left_out=0))
 
     def _take(self, table: pd.DataFrame, sign: int) -> None:
         part = counted(self._layout, table, self._taxonomy, is_rolled_up=False)
         self._kinds = self._kinds.agreed(self._layout, part) if self._kinds else kinds_of(part)
-        self._pending.append(signed(part, sign))
-        held = len(self._sum.cells) if self._sum else 0
+        self._parts.append(signed(part, sign))
+        held, *pending = (len(p.cells) for p in self._parts)
         # Merging costs what is held: to wait until as much is pending keeps the whole linear.
-        if sum(len(p.cells) for p in self._pending) >= held:
-            self._merge()
+        if pending and sum(pending) >= held:
+            self._parts = [joined(self._parts)]
 
-    def _merge(self) -> None:
-        parts = [*([self._sum] if self._sum else []), *self._pending]
-        if self._pending:
-            self._sum, self._pending = joined(parts), []
+    def _merged(self) -> Part:
+        if not self._parts:
+            raise error(
+                "recipe-declaration", "these counters have seen no table", hint="add one first; it may have no rows"
+            )
+        self._parts = [joined(self._parts)]
+        return self._parts[0]
+
+    def _rolled_up(self) -> Part:
+        part = self._merged()
+        return replace(part, cells=part.cells.rolled_up(*self._tree)) if self._tree else part
 
 
 def merge_counts(parts: Iterable[pd.DataFrame], by: Sequence[str], *, counts: str = "n") -> pd.DataFrame:
@@ -239,78 +279,6 @@ def fold_counts(
     [['air', 1]]
     """
     return _combined([(previous, 1), (added, 1), (removed, -1)], by, counts)
-
-
-class CountsChange:
-    """What a change of rows does to counters, before these are read: which of them change, and what they become.
-
-    `touched` are the combinations of `by` whose counters differ after the change, ascending, with a fresh RangeIndex;
-    the ancestors of their codes among them where there is a taxonomy. `applied` turns those counters into the new ones.
-    To read and to write these alone is enough: all others stay as they are.
-
-    Parameters
-    ----------
-    added
-        Rows that came or changed, as they are now.
-    removed
-        Rows that went or changed, as they were; of the same dtypes.
-    by, counts, sums, taxonomy, taxonomy_on
-        As in `count_by`.
-
-    Raises
-    ------
-    BuilderError
-        As `count_by`; ``schema-drift`` where the sides' dtypes differ.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> was, now = pd.DataFrame({"kind": ["sea", "air"]}), pd.DataFrame({"kind": ["air", "air"]})
-    >>> change = CountsChange(now, was, ["kind"])
-    >>> change.touched["kind"].tolist(), change.applied(count_by(was, ["kind"])).values.tolist()
-    (['air', 'sea'], [['air', 2]])
-    """
-
-    def __init__(
-        self,
-        added: pd.DataFrame,
-        removed: pd.DataFrame,
-        by: Sequence[str],
-        *,
-        counts: str = "n",
-        sums: Mapping[str, str] | None = None,
-        taxonomy: pd.DataFrame | None = None,
-        taxonomy_on: str | None = None,
-    ) -> None:
-        self._layout = layout_of(by, counts, sums)
-        ranked = taxonomy_of(self._layout, taxonomy, taxonomy_on)
-        one, other = (counted(self._layout, side, ranked, is_rolled_up=True) for side in (added, removed))
-        kinds_of(one).agreed(self._layout, other)
-        self._difference = joined([one, signed(other, -1)])
-
-    @property
-    def touched(self) -> pd.DataFrame:
-        """The columns of `by`, one row a counter that changes."""
-        return combinations(self._layout, self._difference)
-
-    def applied(self, previous: pd.DataFrame) -> pd.DataFrame:
-        """The counters after the change, as `count_by` gives them; those that came down to 0 are not there.
-
-        Parameters
-        ----------
-        previous
-            Counters before the change: those that are touched, or any more. How many rows are left out after it is
-            told only where their ``attrs`` have it.
-
-        Raises
-        ------
-        BuilderError
-            As `merge_counts`; ``bad-value`` where rows were removed that `previous` does not hold.
-        """
-        before = read_part(self._layout.of_results(), previous)
-        kinds_of(before).agreed(self._layout, self._difference)
-        after = joined([before, self._difference])
-        return finished(self._layout, after if "left_out" in previous.attrs else replace(after, left_out=0))
 
 
 def _combined(tables: list[tuple[pd.DataFrame, int]], by: Sequence[str], counts: str) -> pd.DataFrame:

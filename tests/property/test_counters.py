@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.transforms import count_cells, count_codes
-from builder.transforms.count import Counters, CountsChange, count_by, fold_counts, merge_counts
+from builder.transforms.count import Counters, count_by, fold_counts, merge_counts
 
 SETTINGS = settings(max_examples=20, deadline=None)
 EXACT = Context(prec=60)
@@ -154,8 +154,10 @@ def test_a_fold_equals_a_full_count(path: str, before: list[Any], added: list[An
         by = ["kind", "region"]
         full, *counted = (count_by(table_of(r), by, sums=SUMS, **taxonomy) for r in (after, before, added, removed))
         assert same(fold_counts(*counted, by=by), full)
-        change = CountsChange(table_of(added), table_of(removed), by, sums=SUMS, **taxonomy)
-        held = rows_of(change.touched)
+        change = Counters(by, sums=SUMS, **taxonomy)
+        change.add(table_of(added))
+        change.subtract(table_of(removed))
+        held = rows_of(change.touched())
         previous = counted[0][np.array([key in held for key in rows_of(counted[0][by])], bool)]
         untouched = [row for row in rows_of(counted[0]) if row[:2] not in held]
         assert sorted([*rows_of(change.applied(previous)), *untouched]) == rows_of(full)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import shapely
 
-from builder.transforms.count import Counters, CountsChange, count_by, fold_counts, merge_counts
+from builder.transforms.count import Counters, count_by, fold_counts, merge_counts
 
 KINDS = pd.DataFrame({"code": ["all", "air", "sea", "jet"], "parent": [None, "all", "all", "air"]})
 ROWS = pd.DataFrame({"state": [2, 1, 2, 2], "kind": ["jet", "sea", "air", "jet"], "seats": [10, 3, 4, 20]})
@@ -310,7 +310,7 @@ def test_taking_off_what_was_not_counted_is_an_error(refused: Any) -> None:
     with refused("bad-value", "state=2: -1"):
         fold_counts(none, none, one, by=["state"])
     with refused("bad-value", "state=2: -1"):
-        CountsChange(ROWS[:0], ROWS[:1], ["state"]).applied(none)
+        change_of(ROWS[:0], ROWS[:1]).applied(none)
     counters = Counters(["k"], sums={"s": "v"})
     counters.add(pd.DataFrame({"k": [1], "v": [5]}))
     counters.subtract(pd.DataFrame({"k": [1], "v": [6]}))
@@ -320,14 +320,23 @@ def test_taking_off_what_was_not_counted_is_an_error(refused: Any) -> None:
 
 def test_sides_of_a_change_with_other_dtypes_are_refused(refused: Any) -> None:
     with refused("schema-drift", "column 'state'"):
-        CountsChange(ROWS, ROWS.astype({"state": "str"}), ["state"])
+        change_of(ROWS, ROWS.astype({"state": "str"}))
     with refused("schema-drift", "column 'state'"):
-        CountsChange(ROWS, ROWS[:0], ["state"]).applied(count_by(ROWS.astype({"state": "str"}), ["state"]))
+        change_of(ROWS, ROWS[:0]).applied(count_by(ROWS.astype({"state": "str"}), ["state"]))
+
+
+def change_of(added: pd.DataFrame, removed: pd.DataFrame) -> Counters:
+    change = Counters(["state"])
+    change.add(added)
+    change.subtract(removed)
+    return change
 
 
 def test_counters_of_nothing_have_no_dtypes(refused: Any) -> None:
-    with refused("recipe-declaration", "have seen no table"):
-        Counters(["k"]).result()
+    none = count_by(ROWS[:0], ["state"])
+    for ask in (Counters.result, Counters.touched, lambda counters: counters.applied(none)):
+        with refused("recipe-declaration", "have seen no table"):
+            ask(Counters(["state"]))
 
 
 def test_a_result_in_between_changes_nothing() -> None:
