@@ -59,8 +59,8 @@ def reassign(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     touched = union(delta.upserted, _near(call, points, moved))
     if touched.num_rows > MOST_ASKED * manifest_of(points).rows and call.decl.policy != "require":
         raise Unfit(f"{touched.num_rows:,} points are near changed edges")
-    arrived = _few_regions(call, update, points, regions, touched, moved)
-    return given_again(call, points, touched, union(touched, delta.deleted), bases, arrived={regions.parameter: arrived})
+    few = {regions.parameter: _few_regions(call, update, points, regions, touched, moved)}
+    return given_again(call, points, touched, union(touched, delta.deleted), bases, arrived=few)
 
 
 def warm() -> None:
