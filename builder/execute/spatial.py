@@ -30,13 +30,11 @@ from builder.nouns import dataclass, replace
 from builder.tables.among import rows_among
 from builder.tables.arrow import arrow_schema
 from builder.tables.lookup import at_positions, take
-from builder.tables.read import read_parts
+from builder.tables.read import look_over
 from builder.tables.schema import GEOMETRY
 
 MOST_ASKED = 0.6
 """The share of the points from which on to ask all of them anew is no more work."""
-
-_LOOKED_AT_ROWS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def _near(call: Call, points: InputSpec, moved: Moved) -> pa.Table:
     is_plain = len(manifest.layers) == 1  # else the keys are read in any case, to put the layers together
     marks, keys = [np.empty(0, bool)], [arrow_schema(schema_of(points).select(key)).empty_table()]
     names = coordinates if is_plain else tuple(dict.fromkeys((*key, *coordinates)))
-    for rows in read_parts(call.store, manifest, names, most_rows=_LOOKED_AT_ROWS):
+    for rows in look_over(call.store, manifest, names):
         marks.append(near(moved.boxes, *(rows.column(c).to_numpy() for c in call.lon_lat)))
         if not is_plain:
             keys.append(rows.select(key).filter(pa.array(marks[-1])))

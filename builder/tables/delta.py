@@ -7,7 +7,7 @@ has no delta. Never reads rows that do not differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,10 +21,11 @@ from builder.tables.arrow import arrow_schema
 from builder.tables.batches import HIGH, LOW, open_mapped, read_batch, words_of
 from builder.tables.cells import differ
 from builder.tables.keys import Keys, Positions, overlaid
-from builder.tables.layers import read_merged, table_schema
+from builder.tables.layers import read_merged, table_schema, with_hashes
 from builder.tables.lookup import Located, Marks, at_positions, locate, take
 from builder.tables.matching import Matcher
 from builder.tables.order import Key, distinct_keys
+from builder.tables.read import look_over
 from builder.tables.schema import Schema
 
 Words = npt.NDArray[np.uint64]
@@ -35,7 +36,7 @@ class Delta:
     """The difference of two versions of a keyed table; tables of keys and rows are in key order.
 
     ``upserted`` are the keys of rows that are new or changed, ``deleted`` those of rows that are gone; ``after`` is
-    where the former lie now. ``look_back`` finds where all of them lay before, if anybody asks: it costs a search.
+    where the former lie now. ``look_back`` finds where all of these keys lay before, if anybody asks.
     """
 
     old: Manifest
@@ -102,10 +103,11 @@ def delta_between(store: Path, old: Manifest, new: Manifest) -> Delta | None:
     if layers is not None and len(layers) == 1 and new.base == old.digest:
         return _of_update(store, old, new, layers[0])
     if layers is not None:
-        keys = _mentioned(store, layers, schema)
-    else:
-        keys = overlaid(*_unpaired(store, old, new), schema.key)
-    return _of_keys(store, old, new, keys)
+        return _of_keys(store, old, new, _mentioned(store, layers, schema))
+    in_place = _of_same_keys(store, old, new)
+    if in_place is not None:
+        return in_place
+    return _of_keys(store, old, new, overlaid(*_unpaired(store, old, new), schema.key))
 
 
 def predicted_rows(old: Manifest, new: Manifest) -> int | None:
@@ -133,6 +135,39 @@ def _of_update(store: Path, old: Manifest, new: Manifest, layer: Layer) -> Delta
     row = np.concatenate([np.empty(0, np.int64), *(np.arange(count) for count in counts)])
 
     return Delta(old, new, upserted, deleted, Located(schema, opened, part, row), partial(locate, store, old))
+
+
+def _of_same_keys(store: Path, old: Manifest, new: Manifest) -> Delta | None:
+    """The delta of two versions with the very same keys; None where they differ, or layers had to be merged."""
+    if old.rows != new.rows or len(old.layers) != 1 or len(new.layers) != 1:
+        return None
+    schema = table_schema(new)
+    changed, start = [np.empty(0, np.int64)], 0
+    for was, now in _side_by_side(store, old, new, with_hashes(schema.key, True)):
+        if not Keys.of(was, schema.key).is_same(Keys.of(now, schema.key)):
+            return None
+        changed.append(start + np.flatnonzero(differ(words_of(was), words_of(now))))
+        start += was.num_rows
+    at = np.concatenate(changed)
+    after = at_positions(store, new, at)
+    keys = take(after, schema.key)
+    return Delta(old, new, keys, keys.slice(0, 0), after, lambda _: at_positions(store, old, at))
+
+
+def _side_by_side(
+    store: Path, old: Manifest, new: Manifest, columns: tuple[str, ...]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Rows of both, which have equally many, in pieces of equal length."""
+    ones, others = (look_over(store, manifest, columns) for manifest in (old, new))
+    one = other = None
+    while True:
+        one = one if one is not None and one.num_rows else next(ones, None)
+        other = other if other is not None and other.num_rows else next(others, None)
+        if one is None or other is None:
+            return
+        length = min(one.num_rows, other.num_rows)
+        yield one.slice(0, length), other.slice(0, length)
+        one, other = one.slice(length), other.slice(length)
 
 
 def _of_keys(store: Path, old: Manifest, new: Manifest, keys: pa.Table) -> Delta:

@@ -7,6 +7,7 @@ run of sorted rows at a time; knows nothing of parts and layers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,11 @@ class Words:
 
     values: npt.NDArray[np.int64]
 
+    @property
+    def parts(self) -> tuple[npt.NDArray[Any], ...]:
+        """Arrays that are equal where the keys are."""
+        return (self.values,)
+
 
 @dataclass(frozen=True, slots=True)
 class Texts:
@@ -33,6 +39,11 @@ class Texts:
 
     offsets: npt.NDArray[np.int32]
     data: npt.NDArray[np.uint8]
+
+    @property
+    def parts(self) -> tuple[npt.NDArray[Any], ...]:
+        """Arrays that are equal where the keys are."""
+        return np.diff(self.offsets), self.data[self.offsets[0] : self.offsets[-1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,13 @@ class Keys:
         """The keys of rows without nulls in them, which need no copy where there is one chunk."""
         columns = [c for name in key for c in _columns(_array(rows.column(name)))]
         return Keys(tuple(columns), rows.num_rows)
+
+    def is_same(self, other: Keys) -> bool:
+        """Whether these are the other keys, of the same dtypes, one for one."""
+        pairs = zip(self.columns, other.columns, strict=True)
+        return self.count == other.count and all(
+            np.array_equal(a, b) for c, d in pairs for a, b in zip(c.parts, d.parts, strict=True)
+        )
 
     def ranges(self, sought: Keys) -> tuple[Positions, Positions]:
         """For each key that is sought, in ascending order, the range [low, high) of rows that hold it.
