@@ -29,8 +29,8 @@ from builder.execute.updating import Regiven, Unfit
 from builder.nouns import dataclass, replace
 from builder.tables.among import rows_among
 from builder.tables.arrow import arrow_schema
+from builder.tables.layers import look_over
 from builder.tables.lookup import at_positions, take
-from builder.tables.read import look_over
 from builder.tables.schema import GEOMETRY
 
 MOST_ASKED = 0.6

@@ -21,11 +21,10 @@ from builder.tables.arrow import arrow_schema
 from builder.tables.batches import HIGH, LOW, open_mapped, read_batch, words_of
 from builder.tables.cells import differ
 from builder.tables.keys import Keys, Positions, overlaid
-from builder.tables.layers import read_merged, table_schema, with_hashes
+from builder.tables.layers import look_over, read_merged, table_schema, with_hashes
 from builder.tables.lookup import Located, Marks, at_positions, locate, take
 from builder.tables.matching import Matcher
 from builder.tables.order import Key, distinct_keys
-from builder.tables.read import look_over
 from builder.tables.schema import Schema
 
 Words = npt.NDArray[np.uint64]
@@ -36,7 +35,8 @@ class Delta:
     """The difference of two versions of a keyed table; tables of keys and rows are in key order.
 
     ``upserted`` are the keys of rows that are new or changed, ``deleted`` those of rows that are gone; ``after`` is
-    where the former lie now. ``look_back`` finds where all of these keys lay before, if anybody asks.
+    where the former lie now. ``look_back`` finds where all of these keys lay before, if anybody asks. ``is_in_place``
+    says that both versions are known to have the same keys.
     """
 
     old: Manifest
@@ -45,6 +45,7 @@ class Delta:
     deleted: pa.Table
     after: Located
     look_back: Callable[[pa.Table], Located]
+    is_in_place: bool = False
 
     @cached_property
     def touched(self) -> pa.Table:
@@ -59,6 +60,8 @@ class Delta:
     @cached_property
     def is_new(self) -> Marks:
         """For each upserted key whether the old version has no row of it."""
+        if self.is_in_place:
+            return np.zeros(self.upserted.num_rows, bool)
         key = table_schema(self.new).key
         at, _ = Keys.of(self.touched, key).ranges(Keys.of(self.upserted, key))
         return ~self.earlier.is_found[at]
@@ -151,7 +154,7 @@ def _of_same_keys(store: Path, old: Manifest, new: Manifest) -> Delta | None:
     at = np.concatenate(changed)
     after = at_positions(store, new, at)
     keys = take(after, schema.key)
-    return Delta(old, new, keys, keys.slice(0, 0), after, lambda _: at_positions(store, old, at))
+    return Delta(old, new, keys, keys.slice(0, 0), after, lambda _: at_positions(store, old, at), is_in_place=True)
 
 
 def _side_by_side(

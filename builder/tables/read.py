@@ -20,9 +20,7 @@ from builder.errors import BuilderError, error
 from builder.names import Params, member_name
 from builder.store.manifest import Manifest
 from builder.tables.arrow import arrow_schema, arrow_type
-from builder.tables.batches import open_mapped, read_batch
 from builder.tables.layers import BATCH_ROWS, merged_parts, read_merged, table_schema
-from builder.tables.parquet_parts import is_parquet
 from builder.tables.schema import Column, Schema
 
 Where = tuple[tuple[str, Any], ...]
@@ -76,33 +74,6 @@ def read_parts(
     for table in merged_parts(store, manifest, tuple(wanted), span):
         for start in range(0, table.num_rows, count):
             yield _with_schema(table.slice(start, count), schema.select(wanted))
-
-
-def look_over(store: Path, manifest: Manifest, columns: tuple[str, ...]) -> Iterator[pa.Table]:
-    """The rows as `read_parts` gives them, for who looks at each piece once and keeps nothing of it.
-
-    Pieces are as long as parts, and where a version has one layer they are mapped files: nothing is copied.
-
-    Raises
-    ------
-    GraphError
-        ``unknown-input``: a column that the table does not have.
-    StoreError
-        ``store-damaged``.
-    """
-    check_columns(table_schema(manifest), columns)
-    if len(manifest.layers) != 1:
-        yield from read_parts(store, manifest, columns)
-        return
-    for part in manifest.layers[0].upserts:
-        if is_parquet(part):
-            yield read_batch(store, part, columns)
-            continue
-        opened = open_mapped(store, part)
-        opened.expect(columns, part.rows)
-        opened.check(columns)
-        yield pa.Table.from_batches([opened.batch.select(list(columns))])
-        opened.release()
 
 
 def gather(

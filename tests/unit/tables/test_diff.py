@@ -13,6 +13,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builder.tables.delta import delta_between
 from builder.tables.diff import Difference, count_changes, example_changes
 from builder.tables.schema import Column, Schema
 
@@ -50,6 +51,27 @@ def test_differences_of_keyed_tables_are_those_of_dicts(
                 for k, n in changed[:3]
             ],
         }
+
+
+@settings(max_examples=60, deadline=None)
+@given(VERSION, st.data(), st.integers(1, 5), st.integers(1, 5))
+def test_rows_that_changed_in_place_are_found(
+    shelf: Any, before: list[dict[str, Any]], data: Any, old_part_rows: int, new_part_rows: int
+) -> None:
+    values = data.draw(st.lists(st.sampled_from([0.0, 1.0]), min_size=len(before), max_size=len(before)))
+    after = [row | {"v": value} for row, value in zip(before, values, strict=True)]
+    first, second = (
+        shelf.write(before, KEYED, part_rows=old_part_rows),
+        shelf.write(after, KEYED, part_rows=new_part_rows),
+    )
+    old, new = by_key(before), by_key(after)
+    changed = sorted(k for k in old if old[k] != new[k])
+    assert count_changes(shelf.path, first, second) == Difference(0, 0, len(changed))
+    delta = delta_between(shelf.path, first, second)
+    assert delta is not None
+    assert delta.upserts(("k", "n", "v")).to_pylist() == [new[k] for k in changed]
+    assert delta.before(("k", "n", "v")).to_pylist() == [old[k] for k in changed]
+    assert delta.deleted.num_rows == 0
 
 
 @settings(max_examples=30, deadline=None)
