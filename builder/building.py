@@ -164,6 +164,8 @@ class _Build:
             with suppress(BuilderError):  # the store that failed the run may fail this note of it too
                 committer.end_run(number, time.time(), "failed", {}, False)
             raise
+        finally:
+            publisher.close()  # the lock is still held
         if self.hooks is not None:
             self.hooks.finish()
         run = self._report(driver, number, began, tuple(retired), publisher)

@@ -50,10 +50,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What starts now: one job, or several tiny ones in one go, on a place; further places that it takes stay idle."""
+    """What starts now: one job, or several tiny ones in one go, on a place; further places that it takes stay idle.
+
+    ``is_spread``: the job may use the further places too, they fit it.
+    """
 
     jobs: tuple[Job, ...]
     places: tuple[str, ...]
+    is_spread: bool = False
 
 
 class Able(NamedTuple):
@@ -178,7 +182,8 @@ class Policy:
             wants_whole = job.is_alone or able.fitting == 0
             places = self._whole(job) if wants_whole else self._some(job, min(job.slots, able.fitting))
             if places is not None:
-                return self._start(heap, places if wants_whole else self._spread(job, places))
+                spread = places if wants_whole else self._spread(job, places)
+                return self._start(heap, spread, is_spread=len(spread) > len(places))
             if wants_whole or job.slots > 1:
                 return None  # it collects idle places: nothing smaller may take them
         return None
@@ -224,7 +229,7 @@ class Policy:
             if job.needs <= abilities and (not memory or memory >= job.memory_bytes):
                 yield from names
 
-    def _start(self, heap: list[tuple[Rank, int, Job]], places: tuple[str, ...]) -> Start:
+    def _start(self, heap: list[tuple[Rank, int, Job]], places: tuple[str, ...], is_spread: bool) -> Start:
         """Take what the best job of a demand needs, and pack tiny jobs of the same demand with it."""
         jobs = [heapq.heappop(heap)[2]]
         is_single = len(places) == 1 and not jobs[0].is_alone
@@ -244,7 +249,7 @@ class Policy:
             del self.idle[self._kinds[name]][name]
         for job in jobs:
             self.started[job.name] = (job, places)
-        return Start(tuple(jobs), places)
+        return Start(tuple(jobs), places, is_spread)
 
     def end(self, names: Iterable[str]) -> None:
         """Jobs that started together are proven over: their room and places are free again."""

@@ -24,11 +24,12 @@ class Assignments:
     def most_slots(self, node: Node) -> int:
         """How many slots a node can use at once where they are idle: one for each piece that a full run of it goes in.
 
-        0 where it uses what it asks for: a step of a small table, or one that is brought up to date, is not spread.
+        0 where it uses what it asks for: a step of a small table, or one that is brought up to date, is not spread; nor
+        one that holds a lane, whose units say how many may use it at a time.
         """
         graph, step = self.outcomes.graph, node.step
         edge = edge_of(graph.recipes[step.recipe].grain, step.edges) if step is not None else None
-        if step is None or step.slots > 1 or edge is None or edge.shape != "one":
+        if step is None or step.slots > 1 or step.lanes or edge is None or edge.shape != "one":
             return 0
         version = self.outcomes.versions.get(edge.names[0])
         if version is None or version.manifest is None:

@@ -51,7 +51,7 @@ def _attempt(spec: AttemptSpec, in_worker: bool) -> AttemptRecord:
     peak = [0]
     try:
         with logged(Path(spec.log), in_worker), peak_memory() as peak:
-            _load(spec)
+            load(spec)
             started, cpu_s = time.perf_counter(), _cpu_s()
             outputs, problem = _outcome(spec)
     except OSError as caught:  # the log itself cannot be written
@@ -68,7 +68,7 @@ def _attempt(spec: AttemptSpec, in_worker: bool) -> AttemptRecord:
     )
 
 
-def _load(spec: AttemptSpec) -> None:
+def load(spec: AttemptSpec) -> None:
     """Load a recipe's code, or a parser, where this process has not: it serves all later attempts, so it is no cost
     of this one.
 

@@ -161,8 +161,8 @@ class DaskRunner:
             pack.told.add(record.id)
             # A record that tells of a death tells of a helper's: the step's own worker could not have told.
             is_lost = record.error is not None and record.error["code"] == "worker-died"
-            if record.error is not None:
-                self._kill_helpers(pack)
+            if record.error is not None and not any(spec.is_spread for spec in pack.specs):
+                self._kill_helpers(pack)  # a step that was spread has waited for them
             ended.append(Ended(record.id, record, is_lost))
         return ended if heard.end is None else ended + self._finish(heard.key, pack, heard.end)
 

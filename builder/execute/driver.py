@@ -250,8 +250,8 @@ class Driver:
         for job in start.jobs:
             node = self.nodes[job.name]
             spec = self.assignments.next(node, self.committer.epoch)
-            if node.step is not None and (node.step.is_on_cluster or job.most_slots):
-                spec = replace(spec, helpers=start.places[1:], is_spread=not node.step.is_on_cluster)
+            if start.is_spread or (node.step is not None and node.step.is_on_cluster):
+                spec = replace(spec, helpers=start.places[1:], is_spread=start.is_spread)
             specs.append(spec)
             self.running[spec.id] = Running(node, spec, trip, now_s, node.timeout_s)
             self.observer.event("started", node.id, attempt=node.attempts, packed=len(start.jobs) > 1)

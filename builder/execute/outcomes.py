@@ -92,8 +92,7 @@ class Outcomes:
         for one, outputs in zip(waiting, numbers, strict=True):
             one.then(outputs)
         to_publish, self._to_publish = self._to_publish, []
-        if to_publish:
-            self.publish(*to_publish)
+        self.publish(*to_publish)  # also of nothing: what is written aside may be whole by now
 
     def _report(self, report: TargetReport) -> None:
         """Add a target to the report, and tell of it."""

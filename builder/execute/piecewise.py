@@ -54,7 +54,8 @@ def run_in_pieces(call: Call) -> Made | None:
 
 
 def piece(call: Call, span: range) -> Made:
-    """What a step makes of the rows that belong to some parts of its large table, on whatever worker.
+    """What a step makes of the rows that belong to some parts of its large table, on whatever worker; empty where there
+    are none.
 
     Raises
     ------
@@ -64,10 +65,9 @@ def piece(call: Call, span: range) -> Made:
         There is no large table that it goes through.
     """
     main = _main(call)
-    made = None if main is None else _alone(call, main, span)
-    if made is None:
+    if main is None:
         raise Unfit("it goes through no large table")
-    return made
+    return _alone(call, main, span) or {}
 
 
 def _alone(call: Call, main: InputSpec, span: range | None = None) -> Made | None:
@@ -76,7 +76,9 @@ def _alone(call: Call, main: InputSpec, span: range | None = None) -> Made | Non
 
 
 def _by_many(call: Call, main: InputSpec) -> Made | None:
-    """What a step makes of its large table with the help of other workers; None where it was given none."""
+    """What a step makes of its large table with the help of other workers; None where it was given none, or where they
+    cannot be reached or their pieces are not alike: it goes through the table alone then.
+    """
     helpers = call.spec.helpers if call.spec.is_spread else ()
     layers = manifest_of(main).layers
     spans = spans_of(layers[0].upserts, 1 + len(helpers)) if helpers and layers else []
@@ -85,12 +87,23 @@ def _by_many(call: Call, main: InputSpec) -> Made | None:
     for given in call.work.inputs:
         if call.is_indexed(given):
             call.arrived(given)  # made here once; the others open what is kept of it
-    pieces = spread(call.spec, spans, partial(piece, call))
+    pieces: list[Made] = []
+    made: Made = {}
     try:
+        pieces += filter(None, spread(call.spec, spans, partial(piece, call)))
+        if not pieces:
+            return None
+        call.folder.adopt(part.path for one in pieces for manifest in one.values() for part in manifest.files)
         check_moved(call.work, call.spec.step)
-        return {target: _together(call, [made[target] for made in pieces]) for _, target in call.work.outputs}
+        for _, target in call.work.outputs:
+            made[target] = _together(call, [one[target] for one in pieces])
+        return made
+    except (Unfit, OSError) as why:
+        drop(call.store, [*pieces, made])
+        sys.stdout.write(f"runs on one worker: {why}\n")
+        return None
     except BaseException:
-        drop(call.store, pieces)
+        drop(call.store, [*pieces, made])
         raise
 
 
@@ -142,14 +155,14 @@ def _append(call: Call, writers: dict[str, tuple[TableWriter, Schema]], target: 
     writer.append(table)
 
 
-def _counted_up(call: Call, main: InputSpec, span: range | None) -> Made:
-    """The counters of all pieces together."""
+def _counted_up(call: Call, main: InputSpec, span: range | None) -> Made | None:
+    """The counters of all pieces together; None where there is no piece."""
     ((output, target),) = call.work.outputs
     total = None
     for made in _made(call, main, span):
         total = made[output] if total is None else call.merge(total, made[output])
     check_moved(call.work, call.spec.step)
-    return {target: call.results.write(total)}
+    return None if total is None else {target: call.results.write(total)}
 
 
 def _main(call: Call) -> InputSpec | None:
@@ -167,15 +180,18 @@ def _main(call: Call) -> InputSpec | None:
 
 
 def _pieces(call: Call, main: InputSpec, span: range | None) -> Iterator[pa.Table]:
-    """The rows of the main input in key order, as far as the recipe reads them, in pieces of about one size."""
+    """The rows of the main input in key order, as far as the recipe reads them, in pieces of about one size.
+
+    No piece is empty, for its dtypes would say nothing of the others', unless the whole table is.
+    """
     names = columns_of(call, main)
     pending: list[pa.Table] = []
-    rows = 0
+    rows, is_none = 0, span is None
     for table in read_parts(call.store, manifest_of(main), names, span=span):
         pending.append(filter_rows(table, main.where))
         rows += pending[-1].num_rows
         if rows >= PIECE_ROWS or sum(t.nbytes for t in pending) >= PIECE_BYTES:
             yield pa.concat_tables(pending)
-            pending, rows = [], 0
-    if pending:
+            pending, rows, is_none = [], 0, False
+    if pending and (rows or is_none):
         yield pa.concat_tables(pending)

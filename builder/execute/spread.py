@@ -76,30 +76,30 @@ def spread(spec: AttemptSpec, spans: Sequence[range], own: Callable[[range], Mad
     left, made = deque(enumerate(spans)), dict[int, Made]()
     futures: dict[Any, tuple[int, range, str]] = {}
     raw = replace(spec, helpers=()).to_bytes()
-    load = dict.fromkeys(spec.helpers, 0)
+    given = dict.fromkeys(spec.helpers, 0)
     ended = as_completed()
 
     def collect(future: Any) -> None:
         number, span, helper = futures.pop(future)
-        load[helper] -= 1
+        given[helper] -= 1
         done = _result(future)
         if done is None:
             left.appendleft((number, span))
-            load[helper] = AHEAD  # it died, or cannot: it gets no more
+            given[helper] = AHEAD  # it died, or cannot: it gets no more
         else:
             made[number] = done
 
     try:
         while left or futures:
             for helper in spec.helpers:
-                while left and load[helper] < AHEAD:
+                while left and given[helper] < AHEAD:
                     number, span = left.popleft()
                     future = client.submit(
                         run_piece, raw, number, span.start, span.stop,
                         workers=[helper], allow_other_workers=False, pure=False, retries=0, priority=1,
                     )  # fmt: skip
                     futures[future] = number, span, helper
-                    load[helper] += 1
+                    given[helper] += 1
                     ended.add(future)
             if left:
                 number, span = left.popleft()
@@ -131,7 +131,7 @@ def _result(future: Any) -> Made | None:
 
 def run_piece(raw: bytes, number: int, start: int, stop: int) -> bytes:
     """One piece of a step, on a helper: what it made of a span of parts, and what that cost, as JSON."""
-    from builder.execute.attempt import piece_of
+    from builder.execute.attempt import load, piece_of
     from builder.execute.logs import logged
     from builder.execute.peak import peak_memory
     from builder.execute.presence import present
@@ -139,6 +139,7 @@ def run_piece(raw: bytes, number: int, start: int, stop: int) -> bytes:
     spec = AttemptSpec.from_bytes(raw)
     assert isinstance(spec.work, RecipeSpec)
     own = replace(spec, scratch=f"{spec.scratch}-{number}")
+    load(spec)
     began_s = time.process_time()
     try:
         with present(own), logged(Path(spec.log), in_worker=True), peak_memory() as peak:

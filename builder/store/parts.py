@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -58,6 +59,10 @@ class PartFolder:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._given.append(path)
         return relative, path
+
+    def adopt(self, relatives: Iterable[str]) -> None:
+        """Answer for parts that others wrote for the same outputs, too."""
+        self._given += map(self.path, relatives)
 
     def discard(self) -> None:
         """Remove what was written under the paths that were handed out: half a part may be what fills the disk."""

@@ -3,7 +3,7 @@
 Decides where a target lies there and how it gets there: whole, by rename. Store and ``out/`` never share bytes that
 could be written through: a file is a reflink where the file system can, else a copy. A table is written as one plain
 Parquet file from its parts; a large one in a thread of its own, while others are built, and put in place by whoever
-asks next.
+asks next: the run does so again and again.
 """
 
 from __future__ import annotations
@@ -100,10 +100,13 @@ class Publisher:
         self._note(written)
 
     def settle(self) -> None:
-        """Wait for what threads still write, put it in place and note it."""
+        """Wait for what a thread still writes, put it in place and note it."""
         self._note(self._put_in_place(is_waiting=True))
+
+    def close(self) -> None:
+        """End the thread; what it has not begun to write is not written."""
         if self._thread is not None:
-            self._thread.shutdown()
+            self._thread.shutdown(cancel_futures=True)
             self._thread = None
 
     def _note(self, written: Sequence[Written]) -> None:
@@ -136,8 +139,7 @@ class Publisher:
                 self._writing.remove(one)
                 with self._kept(one.name):
                     one.future.result()
-                    self._place(one.fresh, self.out / one.path)
-                    written.append((one.name, one.digest, one.path, file_token(self.out / one.path)))
+                    written.append(self._placed(one.name, one.digest, one.fresh, one.path))
         return written
 
     def _put(self, name: str) -> list[Written]:
@@ -156,8 +158,6 @@ class Publisher:
             )
         step = self.graph.step_of(name)
         path = published_path(name, name.partition("[")[0], step.params, manifest)
-        if name in self.standing and self.standing[name][1] != path:
-            self._remove(self.standing[name][1])
         fresh = self._fresh(self.out / path)
         write = partial(self._write, manifest, fresh, self.out / path, step.params)
         if manifest.kind == "table" and manifest.bytes > ASIDE_BYTES:
@@ -165,8 +165,7 @@ class Publisher:
             self._writing.append(Writing(name, current.digest, path, fresh, self._thread.submit(write)))
             return []
         write()
-        self._place(fresh, self.out / path)
-        return [(name, current.digest, path, file_token(self.out / path))]
+        return [self._placed(name, current.digest, fresh, path)]
 
     def withdraw(self, names: Iterable[str]) -> list[str]:
         """The names of targets whose files were removed from ``out/``."""
@@ -223,6 +222,13 @@ class Publisher:
         except BaseException:
             disk.remove(fresh)
             raise
+
+    def _placed(self, name: str, digest: str, fresh: Path, path: str) -> Written:
+        """Let what was written of a target appear, in place of what stood for it."""
+        self._place(fresh, self.out / path)
+        if name in self.standing and self.standing[name][1] != path:
+            self._remove(self.standing[name][1])
+        return name, digest, path, file_token(self.out / path)
 
     def _place(self, fresh: Path, path: Path) -> None:
         """Let what was written appear at `path`, whole."""

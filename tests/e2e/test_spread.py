@@ -73,6 +73,28 @@ def test_a_change_of_few_rows_stays_with_one_worker_and_layers_are_read_in_spans
     assert large.load("doubled")["x"].to_numpy().tolist() == (table["x"] * 3).tolist()
 
 
+def test_pieces_that_have_no_rows_are_left_out(large: Any) -> None:
+    large.built()
+    kept = large.table[large.table["id"] >= 1_100_000]  # none of the first of three parts
+    kept.to_parquet(large.root / "data/big.parquet")
+    large.built(inline=False)
+    large.recipe(RECIPES.replace("* 2", "* 3").replace('by=["kind"]', 'by=["kind"], counts="all"'))
+    for target in ("doubled", "counts"):
+        large.built(targets=[target], inline=False)
+    log = max((large.root / ".builder/logs").rglob("doubled.*.log"), key=lambda p: p.stat().st_mtime).read_text()
+    assert "runs" not in log
+    assert large.load("doubled")["x"].to_numpy().tolist() == (kept["x"] * 3).tolist()
+    assert large.load("counts")["all"].tolist() == kept.groupby("kind").size().tolist()
+
+
+def test_a_step_that_holds_a_lane_runs_on_one_worker(large: Any) -> None:
+    large.write("builder.toml", 'name = "large"\npublish = []\n[lanes]\ndb = 1\n')
+    large.recipe(RECIPES.replace('key="id", grain', 'key="id", lane="db", grain'))
+    large.built(targets=["doubled"], inline=False)
+    log = "".join(p.read_text() for p in (large.root / ".builder/logs").rglob("doubled.*.log"))
+    assert len(set(log.split())) == 2, log  # "by" and one process
+
+
 DYING = """
 import os
 

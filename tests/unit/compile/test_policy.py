@@ -268,6 +268,7 @@ def test_a_job_that_can_use_more_slots_gets_those_that_nothing_else_is_ready_for
     assert first is not None
     assert second is not None
     assert (first.jobs[0].name, len(first.places), second.places) == ("large", 3, ("w3",))
+    assert (first.is_spread, second.is_spread) == (True, False)
     made.end(["large"])
     made.end(["other"])
     assert made.idle_count == 4
@@ -285,3 +286,14 @@ def test_a_job_that_can_use_more_slots_takes_none_that_do_not_fit_and_none_beyon
     start = made.choose()
     assert start is not None
     assert len(start.places) == 2
+
+
+def test_a_job_that_has_all_places_to_itself_is_not_spread_over_them() -> None:
+    made = policy(places=2)
+    made.join(Place("gpu", abilities=frozenset({"gpu"})))
+    for alone in (job("again", most_slots=9, is_alone=True), job("able", most_slots=9, needs=frozenset({"gpu"}))):
+        made.offer(alone)
+        start = made.choose()
+        assert start is not None
+        assert not start.is_spread
+        made.end([alone.name])

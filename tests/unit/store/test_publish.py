@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -278,20 +279,24 @@ def test_a_large_table_is_written_aside_and_stands_when_it_is_whole(
         assert go.wait(20)
         real(*args, **rest)
 
+    window.put("a", window.shop.manifest("of another kind"))
+    window.publish("a")
     monkeypatch.setattr(merge, "write_plain", slowly)
     window.put("a", table(window.shop))
     window.put("b", window.shop.manifest("small"))
     made = window.publish("a", "b")
     assert begun.wait(20)
+    made.publish()
     assert made.done == ["b"]
-    assert "a.parquet" not in window.files()
+    assert set(window.files()) == {"a.bin", "b.bin"}
     go.set()
-    made.settle()
-    made.sweep()
-    assert sorted(made.done) == ["a", "b"]
+    wait([one.future for one in made._writing])
+    made.publish()
+    assert made.done == ["b", "a"]
     assert pq.read_table(window.out / "a.parquet")["v"].to_pylist() == [0, 10]
     assert set(window.files()) == {"a.parquet", "b.bin"}
     assert window.publish("a").done == []
+    made.close()
 
 
 def test_a_large_table_that_cannot_be_written_is_a_problem_and_the_old_file_stays(
