@@ -214,7 +214,7 @@ def _compared(spec: AttemptSpec, outputs: tuple[Output, ...], made: dict[str, Ma
         return outputs
     for output in outputs:
         drop_parts(Path(spec.store), output.manifest, spec.previous[output.name])
-    rule = outputs[0].via
+    rule = spec.update.rule if spec.update is not None else ""
     return tuple(replace(_counted(spec, name, manifest), refuted=rule) for name, manifest in made.items())
 
 

@@ -248,7 +248,8 @@ class Outcomes:
         if rule:
             recipe = self.graph.recipes[node.step.recipe]
             self.committer.distrusted(recipe.name, recipe.fingerprint + recipe.update)
-            text = f"'{node.name}' came out otherwise by its {rule} than from nothing: it runs whole from now on"
+            means = "what it reads" if rule == "where" else f"its {rule}"
+            text = f"'{node.name}' came out otherwise by {means} than from nothing: it runs whole from now on"
             self.warnings.append(("not-a-row-recipe" if rule in ("rows", "groups") else "not-deterministic", text))
 
     def _commit(self, one: Finished) -> tuple[Commit, dict[str, bool]]:

@@ -72,7 +72,7 @@ def look_at_read(call: Call, update: UpdateSpec, bases: Bases) -> Untouched:
     """Of inputs that are read in some rows and columns: that none of these changed."""
     tested = 0
     for given in call.work.inputs:
-        if _name(given) not in update.before:
+        if given.shape != "one" or _name(given) not in update.before:
             continue
         delta, schema = delta_of(call, update, given), schema_of(given)
         names = tuple(dict.fromkeys((*schema.key, *columns_of(call, given))))

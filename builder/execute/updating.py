@@ -162,7 +162,9 @@ def _is_told(rule: str, code: str) -> bool:
     """Whether an error is told as it is. All else a full run tells, which may as well end well: few rows may raise
     where all do not, a sum of some overflow where that of all fits, a check want the very frame that was returned.
     """
-    if code in ("not-a-row-recipe", "source-moved", "internal") or code.startswith("store-"):
+    if code.startswith("store-"):
+        return rule != "where"  # a full run needs no old version, and finds what is wrong with the present one
+    if code in ("not-a-row-recipe", "source-moved", "internal"):
         return True
     return rule == "update" and code != "check-failed"
 

@@ -5,7 +5,8 @@ Decides the digest of an output from its pieces. Never opens a part; imports no 
 A keyed table is a set of cells. Each cell gives 128 bits of (key, column, value); a column's digest is their sum over
 the rows, a row's hash their sum over the columns, both mod 2^128; so a changed row is folded into every digest by one
 subtraction and one addition, and neither the order of rows nor the layout of parts counts. A table's digest is the
-digest of its schema, its number of rows and its columns' digests.
+digest of its schema, its number of rows and the sum of its row hashes. The columns' digests are known of a version that
+was written whole, and go on where somebody reads a column alone.
 """
 
 from __future__ import annotations

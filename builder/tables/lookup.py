@@ -18,11 +18,15 @@ import pyarrow.compute as pc
 from builder.errors import error
 from builder.store.manifest import Layer, Manifest, Part
 from builder.tables.arrow import arrow_schema
-from builder.tables.batches import Mapped, damaged, open_mapped, read_batch
-from builder.tables.cells import hash_values
+from builder.tables.batches import Mapped, damaged, open_mapped, read_batch, words_of
+from builder.tables.cells import differ, hash_rows, hash_values
 from builder.tables.keys import Keys, Positions
 from builder.tables.layers import fields_of, table_schema, with_hashes
 from builder.tables.schema import Schema
+
+_CELL_BYTES, _HASHED = 512, 5
+"""To read a cell where it lies and to hash it costs as much as a look at so many bytes of whole columns, and so many
+times its own bytes."""
 
 Marks = npt.NDArray[np.bool_]
 Hit = tuple[Mapped, Positions, Positions]  # a part, which keys, which of the part's rows
@@ -117,25 +121,25 @@ def at_positions(store: Path, manifest: Manifest, positions: Positions) -> Locat
     return found.located()
 
 
-def take(located: Located, columns: Sequence[str], *, hashed: bool = False, is_checked: bool = False) -> pa.Table:
+def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> pa.Table:
     """These columns of the rows that were found, in their order; with `hashed` also `LOW` and `HIGH`.
 
-    With `is_checked` the columns are looked at as a whole, and must hold their checksums: that costs what they hold.
+    They are as they were written, and so are the keys that they were found by: of few rows of a part all cells are
+    read, and must hash to what stands beside them; of many the columns as a whole must hold their checksums.
 
     Raises
     ------
     StoreError
-        ``store-damaged``: texts that lie outside of their part; a column that is not as it was written.
+        ``store-damaged``: they are not.
     """
     names = with_hashes(tuple(columns), hashed)
     fields = fields_of(located.schema, names)
     pieces, order = [], []
     for number, at in _by_part(located.part):
         opened = located.opened[number]
-        opened.expect(names, opened.batch.num_rows if is_checked else len(at))
-        if is_checked:
-            opened.check(names)
-        pieces.append(pa.Table.from_arrays(_rows(opened, located.row[at], names), schema=fields))
+        pieces.append(
+            pa.Table.from_arrays(_checked_rows(opened, located.row[at], names, located.schema), schema=fields)
+        )
         opened.release()
         order.append(at)
     if not pieces:
@@ -249,6 +253,24 @@ def _is_alive(store: Path, later: Sequence[Layer], keys: pa.Table) -> Marks:
             for _, which, _ in _hits(store, parts, keys):
                 marks[which] = False
     return marks
+
+
+def _checked_rows(opened: Mapped, rows: Positions, names: Sequence[str], schema: Schema) -> list[pa.Array]:
+    """These columns of some rows of a part, copied, after the check that costs less."""
+    if not opened.sums:  # all its bytes were checked
+        return _rows(opened, rows, names)
+    needed = tuple(dict.fromkeys((*names, *schema.key)))
+    cells = opened.batch.num_columns * _CELL_BYTES + _HASHED * opened.batch.nbytes // opened.batch.num_rows
+    if len(rows) * cells < sum(opened.batch.column(name).nbytes for name in needed):
+        every = with_hashes(schema.names, True)
+        opened.expect(every, len(rows))
+        whole = pa.Table.from_arrays(_rows(opened, rows, every), schema=fields_of(schema, every))
+        if differ(words_of(whole), hash_rows(whole.select(schema.names), schema)[0]).any():
+            raise damaged(opened.path, ValueError("rows are not as they were written"))
+        return [whole.column(name).combine_chunks() for name in names]
+    opened.expect(needed, opened.batch.num_rows)
+    opened.check(needed)
+    return _rows(opened, rows, names)
 
 
 def _rows(opened: Mapped, rows: Positions, names: Sequence[str]) -> list[pa.Array]:

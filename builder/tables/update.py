@@ -21,7 +21,7 @@ from builder.nouns import replace
 from builder.store.manifest import Layer, Manifest, Part, sum_text, table_digest
 from builder.store.parts import PartFolder
 from builder.tables.arrow import arrow_schema
-from builder.tables.batches import damaged, hashed_table, words_of
+from builder.tables.batches import hashed_table, words_of
 from builder.tables.cells import differ, hash_rows
 from builder.tables.compaction import compacted
 from builder.tables.keys import Keys
@@ -157,23 +157,16 @@ class _Before:
     def side(self, located: Located) -> _Side:
         """What the rows that were found add to it.
 
-        Rows that are few are read whole, and must hash to what stands beside them. Of many only the hashes are read,
-        with the columns that are wanted, from whole columns that must hold their checksums.
+        Rows that are few are read whole. Of many only the hashes are read, with the columns that are wanted.
         """
         schema = table_schema(self.base)
         found = located.only(located.is_found)
         if len(found.row) * len(schema.names) * _CELLS_FOR_ROWS < self.base.rows:
-            rows = take(found, schema.names, hashed=True)
-            side = _Side.of(rows.select(schema.names), schema)
-            wrong = np.flatnonzero(differ(words_of(rows), side.hashes))
-            if len(wrong):
-                path = found.opened[found.part[wrong[0]]].path
-                raise damaged(path, ValueError("rows are not as they were written"))
-            return side
+            return _Side.of(take(found, schema.names), schema)
         key = schema.key if self.columns else ()
         with_nulls = [c.name for c in schema.columns if c.is_nullable and self.base.nulls.get(c.name)]
         names = tuple(dict.fromkeys((*key, *self.columns, *with_nulls)))
-        rows = take(found, names, hashed=True, is_checked=True)
+        rows = take(found, names, hashed=True)
         kept = Schema(tuple(schema.column(n) for n in dict.fromkeys((*key, *self.columns))), key)
         sums = hash_rows(rows.select(kept.names), kept)[1] if self.columns else {}
         nulls = {name: rows.column(name).null_count for name in with_nulls}

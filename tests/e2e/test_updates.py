@@ -660,3 +660,34 @@ def test_a_filtered_input_beside_one_that_is_read_whole_counts_with_it(place):
     place.write("data/people.csv", edited(PEOPLE, _4="4,c,41"))
     assert target(place.built(), "sums[team=b]")["via"] == "rows"
     assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize("none", ['"gone[*]"', "[]"])
+def test_a_filtered_input_beside_a_gather_of_nothing_is_looked_at(place, none):
+    beside = FILTERED.replace('"team": team})}', f'"team": team}}), "parts": {none}}}')
+    family = '\nb.source("gone[k={k}]", "data/gone/{k}.csv", key="id")\n'
+    place.recipe(SOURCES + family + beside.replace("people: pd.DataFrame,", "people: pd.DataFrame, parts: dict,"))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    done = place.built()
+    assert [target(done, f"sums[team={team}]")["via"] for team in "ab"] == ["full", "rows"]
+    assert_as_from_nothing(place)
+
+
+def test_a_step_that_reads_some_rows_does_not_stand_on_a_damaged_change(place):
+    """A row moves into what is read, and is then damaged on the disk so that it seems to have stayed out."""
+    large = "id,team,x\n" + "".join(f"{i},b,{i}\n" for i in range(20_000))
+    place.write("data/people.csv", large)
+    place.recipe(SOURCES + FILTERED + "\n@b.recipe\ndef other(people: pd.DataFrame): return {'rows': len(people)}\n")
+    place.built()
+    changed = large.replace("8\n", "80\n").replace("\n78,b,780\n", "\n78,a,780\n")  # enough for a file
+    place.write("data/people.csv", changed)
+    place.built(targets=["other"])
+    part = max((place.root / ".builder/parts").rglob("*.arrow"), key=lambda p: p.stat().st_mtime)
+    content = part.read_bytes()
+    assert content.count(b"bab") == 1
+    part.chmod(0o600)
+    part.write_bytes(content.replace(b"bab", b"bbb"))
+    done = place.rebuild()
+    one = target(done, "sums[team=a]")
+    assert (one["outcome"], one["error"]["code"]) == ("failed", "store-damaged")

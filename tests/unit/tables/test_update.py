@@ -12,6 +12,7 @@ from builder.errors import BuilderError
 from builder.store.manifest import Manifest, empty_table
 from builder.store.parts import PartFolder
 from builder.tables import part_writer, update
+from builder.tables.among import rows_among
 from builder.tables.batches import read_batch
 from builder.tables.compaction import MOST_LAYERS, compacted
 from builder.tables.delta import delta_between, predicted_rows
@@ -92,6 +93,34 @@ def test_a_base_whose_rows_were_changed_on_the_disk_is_not_updated(own_shelf: An
         assert changed(own_shelf, base, many, read_apart=columns).changed == 280
     with pytest.raises(BuilderError) as caught:
         changed(own_shelf, base, many)
+    assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
+
+
+@pytest.mark.parametrize("count", [0, 1, 280])
+def test_a_row_that_is_found_by_a_key_that_was_changed_on_the_disk_is_not_replaced(own_shelf: Any, count: int) -> None:
+    rows = [{"k": f"k{2 * i:04}", "n": i, "v": 1000 + i} for i in range(900)]
+    base = own_shelf.write(rows, SCHEMA)
+    path = own_shelf.path / base.parts[0].path
+    content = path.read_bytes()
+    path.chmod(0o600)
+    path.write_bytes(content.replace(b"k0014", b"k0015", 1))
+    upserts = [{"k": "k0015", "n": 7, "v": 5}, *(r | {"v": 5} for r in rows[20 : 20 + count])]
+    with pytest.raises(BuilderError) as caught:
+        changed(own_shelf, base, upserts, read_apart=())
+    assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
+
+
+@pytest.mark.parametrize("count", [1, 300])
+def test_rows_are_taken_as_they_were_written_or_not_at_all(own_shelf: Any, count: int) -> None:
+    rows = [{"k": f"k{i:03}", "n": i, "v": 1000 + i} for i in range(900)]
+    base = own_shelf.write(rows, SCHEMA)
+    path = own_shelf.path / base.parts[0].path
+    word = (1007).to_bytes(8, "little")
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(word, (1008).to_bytes(8, "little"), 1))
+    values = own_shelf.table(rows[7 : 7 + count], SCHEMA).select(["k"])
+    with pytest.raises(BuilderError) as caught:
+        rows_among(own_shelf.path, base, values, ["k", "v"])
     assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
 
 
