@@ -90,7 +90,8 @@ def alternating(
 def show(title: str, costs: Mapping[str, Mapping[str, Any]], lines: Sequence[Line]) -> None:
     """Print what a part found."""
     print(f"\n{title}")
-    print(f"{'':<38}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}")
+    if costs:
+        print(f"{'':<38}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}")
     for name, cost in costs.items():
         print(f"{name:<38}{cost['wall_s']:>8.2f}{cost['cpu_s']:>8.2f}{cost['peak_bytes'] / 1e6:>9.0f}")
     for line in lines:

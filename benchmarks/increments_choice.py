@@ -75,7 +75,6 @@ def build(folder: str, store: str, mode: str) -> dict[str, Any]:
 
 def run(folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[str, Any]], list[Line]]:
     """The regret of each choice."""
-    costs: dict[str, dict[str, Any]] = {}
     regrets = []
     for kind, recipe in STEPS.items():
         for rows in (options.rows // 50, options.rows // 5):
@@ -87,16 +86,16 @@ def run(folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[
                 _child("make", folder=place, rows=rows, share=share, seed=seed)
                 label = f"{kind}, {rows:,} rows, {share:.1%} changed"
                 if seed:
-                    regrets.append(_case(place, label, costs))
+                    regrets.append(_case(place, label))
                 else:
                     _child("build", folder=place, store="store", mode="auto")
     regrets.sort()
     worst = regrets[int(0.95 * len(regrets))]
     title = f"choice: {len(regrets)} changes; what each took beyond the better way (at most {NEAR_S:g} s count as none)"
-    return title, costs, [Line("95 % of the choices within", worst, REGRET)]
+    return title, {}, [Line("95 % of the choices within", worst, REGRET)]
 
 
-def _case(place: Path, label: str, costs: dict[str, dict[str, Any]]) -> float:
+def _case(place: Path, label: str) -> float:
     """What a choice took over what the better way did."""
     took = {}
     for mode in ("update", "full"):
@@ -110,10 +109,7 @@ def _case(place: Path, label: str, costs: dict[str, dict[str, Any]]) -> float:
     update_s, full_s = took["update"]["step_s"], took["full"]["step_s"]
     better_s = min(update_s, full_s)
     chosen_s = full_s if chosen == "full" else update_s
-    costs[f"{label}: {'whole' if chosen == 'full' else 'update'}"] = took["full"] | {
-        "cpu_s": full_s,
-        "wall_s": update_s,
-    }
+    print(f"{label}: {'whole' if chosen == 'full' else 'update'} (update {update_s:.3f} s, whole {full_s:.3f} s)")
     return 1.0 if chosen_s - better_s <= NEAR_S else float(chosen_s / better_s)
 
 

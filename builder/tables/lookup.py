@@ -24,9 +24,12 @@ from builder.tables.keys import Keys, Positions
 from builder.tables.layers import fields_of, table_schema, with_hashes
 from builder.tables.schema import Schema
 
-_CELL_BYTES, _HASHED = 512, 5
-"""To read a cell where it lies and to hash it costs as much as a look at so many bytes of whole columns, and so many
-times its own bytes."""
+_TOUCHED_BYTES = 6 << 10
+"""To touch a page of a mapped column costs as much as a look at so many bytes of columns that are read whole; to touch
+all of them as much as a look at half."""
+
+_HASHED_CELL_BYTES, _HASHED = 128, 5
+"""To hash a cell costs as much as a look at so many bytes, and at so many times its own."""
 
 Marks = npt.NDArray[np.bool_]
 Hit = tuple[Mapped, Positions, Positions]  # a part, which keys, which of the part's rows
@@ -46,6 +49,15 @@ class Located:
         """For each key that was located, whether a row holds it."""
         found: Marks = self.part >= 0
         return found
+
+    def beside(self, other: Located) -> Located:
+        """These, then others of the same version; a part that both lie in is one."""
+        numbers = {opened.path: number for number, opened in enumerate(self.opened)}
+        fresh = [opened for opened in other.opened if opened.path not in numbers]
+        numbers |= {opened.path: len(self.opened) + number for number, opened in enumerate(fresh)}
+        moved = np.array([*(numbers[opened.path] for opened in other.opened), -1])  # the last stands for none
+        part = np.concatenate([self.part, moved[other.part]])
+        return Located(self.schema, (*self.opened, *fresh), part, np.concatenate([self.row, other.row]))
 
     def only(self, marks: Marks | Positions) -> Located:
         """Some of these, by marks or by positions among them."""
@@ -260,8 +272,7 @@ def _checked_rows(opened: Mapped, rows: Positions, names: Sequence[str], schema:
     if not opened.sums:  # all its bytes were checked
         return _rows(opened, rows, names)
     needed = tuple(dict.fromkeys((*names, *schema.key)))
-    cells = opened.batch.num_columns * _CELL_BYTES + _HASHED * opened.batch.nbytes // opened.batch.num_rows
-    if len(rows) * cells < sum(opened.batch.column(name).nbytes for name in needed):
+    if _are_few(opened.batch, len(rows), needed):
         every = with_hashes(schema.names, True)
         opened.expect(every, len(rows))
         whole = pa.Table.from_arrays(_rows(opened, rows, every), schema=fields_of(schema, every))
@@ -271,6 +282,14 @@ def _checked_rows(opened: Mapped, rows: Positions, names: Sequence[str], schema:
     opened.expect(needed, opened.batch.num_rows)
     opened.check(needed)
     return _rows(opened, rows, names)
+
+
+def _are_few(batch: pa.RecordBatch, count: int, needed: Sequence[str]) -> bool:
+    """Whether to read so many rows whole, and to hash them, costs less than a look at the whole of some columns."""
+    sizes = [column.nbytes for column in batch.columns]
+    touched = sum(min(count * _TOUCHED_BYTES, size // 2) for size in sizes)
+    hashed = count * (len(sizes) * _HASHED_CELL_BYTES + _HASHED * sum(sizes) // batch.num_rows)
+    return bool(touched + hashed < sum(batch.column(name).nbytes for name in needed))
 
 
 def _rows(opened: Mapped, rows: Positions, names: Sequence[str]) -> list[pa.Array]:

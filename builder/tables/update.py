@@ -8,7 +8,7 @@ merged (`tables.compaction`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,6 @@ from builder.tables.sorting import ROW
 Words = npt.NDArray[np.uint64]
 
 _HALF, _32 = np.uint64((1 << 32) - 1), np.uint64(32)
-_CELLS_FOR_ROWS = 64
-"""To read a cell where it lies costs as much as to read whole columns of so many rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,10 @@ def write_update(
     at, out = locate(store, base, upserts), locate(store, base, keys)
     apart = schema.names if read_apart is None else [schema.geometry if n == GEOMETRY else n for n in read_apart]
     wanted = tuple(name for name in schema.names if name in apart)
-    before = _Before(base, tuple(n for n in wanted if n in base.columns))
-    old, left, new = before.side(at), before.side(out), _Side.of(upserts, schema)
+    old = _before(base, at.only(at.is_found).beside(out.only(out.is_found)), [n for n in wanted if n in base.columns])
+    new = _Side.of(upserts, schema)
     is_changed = ~at.is_found
-    is_changed[at.is_found] = differ(new.hashes[at.is_found], old.hashes)
+    is_changed[at.is_found] = differ(new.hashes[at.is_found], old.hashes[: int(at.is_found.sum())])
     counts = (int((~at.is_found).sum()), int(out.is_found.sum()), int((is_changed & at.is_found).sum()))
     if not any(counts):
         return Updated(base, 0, 0, 0)
@@ -124,7 +122,7 @@ def write_update(
     if not is_changed.all():
         rows = rows.filter(pa.array(is_changed))
     layer = Layer(_written(rows, folder), _written(keys.filter(pa.array(out.is_found)), folder))
-    made = _versioned(base, schema, layer, counts, new, (old, left))
+    made = _versioned(base, schema, layer, counts, new, old)
     made = _with_sums(store, made, [n for n in wanted if n not in made.columns])
     return Updated(compacted(store, made, folder), *counts)
 
@@ -147,30 +145,17 @@ def _gone_alone(gone: pa.Table, upserts: pa.Table, schema: Schema) -> pa.Table:
     return keys.filter(pa.array(low == high))
 
 
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """The version that is updated, and the columns whose sums go on."""
-
-    base: Manifest
-    columns: tuple[str, ...]
-
-    def side(self, located: Located) -> _Side:
-        """What the rows that were found add to it.
-
-        Rows that are few are read whole. Of many only the hashes are read, with the columns that are wanted.
-        """
-        schema = table_schema(self.base)
-        found = located.only(located.is_found)
-        if len(found.row) * len(schema.names) * _CELLS_FOR_ROWS < self.base.rows:
-            return _Side.of(take(found, schema.names), schema)
-        key = schema.key if self.columns else ()
-        with_nulls = [c.name for c in schema.columns if c.is_nullable and self.base.nulls.get(c.name)]
-        names = tuple(dict.fromkeys((*key, *self.columns, *with_nulls)))
-        rows = take(found, names, hashed=True)
-        kept = Schema(tuple(schema.column(n) for n in dict.fromkeys((*key, *self.columns))), key)
-        sums = hash_rows(rows.select(kept.names), kept)[1] if self.columns else {}
-        nulls = {name: rows.column(name).null_count for name in with_nulls}
-        return _Side(words_of(rows), sums, dict.fromkeys(schema.names, 0) | nulls)
+def _before(base: Manifest, found: Located, columns: Sequence[str]) -> _Side:
+    """What rows add to the version that they were found in, with the sums of some columns."""
+    schema = table_schema(base)
+    with_nulls = [c.name for c in schema.columns if c.is_nullable and base.nulls.get(c.name)]
+    kept = (
+        Schema(tuple(schema.column(n) for n in dict.fromkeys((*schema.key, *columns))), schema.key) if columns else None
+    )
+    rows = take(found, tuple(dict.fromkeys((*(kept.names if kept else ()), *with_nulls))), hashed=True)
+    sums = hash_rows(rows.select(kept.names), kept)[1] if kept else {}
+    nulls = {name: rows.column(name).null_count for name in with_nulls}
+    return _Side(words_of(rows), sums, dict.fromkeys(schema.names, 0) | nulls)
 
 
 def _written(rows: pa.Table, folder: PartFolder) -> tuple[Part, ...]:
@@ -180,18 +165,17 @@ def _written(rows: pa.Table, folder: PartFolder) -> tuple[Part, ...]:
 
 
 def _versioned(
-    base: Manifest, schema: Schema, layer: Layer, counts: tuple[int, int, int], new: _Side, old: tuple[_Side, ...]
+    base: Manifest, schema: Schema, layer: Layer, counts: tuple[int, int, int], new: _Side, old: _Side
 ) -> Manifest:
     """The base's manifest with one layer more; what came and went as it was cancels in the sums."""
     added, removed, _ = counts
     rows = base.rows + added - removed
-    total = sum_text(int(base.total, 16) + new.total - sum(side.total for side in old))
+    total = sum_text(int(base.total, 16) + new.total - old.total)
     columns = {}
     for name in schema.names:
-        if name in base.columns and all(name in side.sums or not len(side.hashes) for side in old):
-            gone = sum(side.sums.get(name, 0) for side in old)
-            columns[name] = sum_text(int(base.columns[name], 16) + new.sums[name] - gone)
-    nulls = {n: base.nulls.get(n, 0) + new.nulls[n] - sum(side.nulls[n] for side in old) for n in schema.names}
+        if name in base.columns and (name in old.sums or not len(old.hashes)):
+            columns[name] = sum_text(int(base.columns[name], 16) + new.sums[name] - old.sums.get(name, 0))
+    nulls = {n: base.nulls.get(n, 0) + new.nulls[n] - old.nulls[n] for n in schema.names}
     layers = (*base.layers, layer)
     return replace(
         base,
