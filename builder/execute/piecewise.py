@@ -138,7 +138,10 @@ def _written(call: Call, main: InputSpec, span: range | None) -> Made | None:
 def _made(call: Call, main: InputSpec, span: range | None) -> Iterator[dict[str, Any]]:
     """What the function makes of each piece, by output."""
     for rows in _pieces(call, main, span):
-        yield call.run({main.parameter: frame_of(call, main, rows), **others_of(call, main, rows)})
+        others = others_of(
+            call, main, rows, whole_bytes=PIECE_BYTES
+        )  # to look most rows up costs more than to read all
+        yield call.run({main.parameter: frame_of(call, main, rows), **others})
 
 
 def _append(call: Call, writers: dict[str, tuple[TableWriter, Schema]], target: str, value: Any) -> None:
@@ -176,7 +179,7 @@ def _main(call: Call) -> InputSpec | None:
     if wanted_type(call.annotation(main)) == "dask":
         return None
     table = manifest_of(main)
-    return main if table.rows > PIECE_ROWS or table.bytes > PIECE_BYTES else None
+    return main if table.rows > 2 * PIECE_ROWS or table.bytes > PIECE_BYTES else None
 
 
 def _pieces(call: Call, main: InputSpec, span: range | None) -> Iterator[pa.Table]:

@@ -201,13 +201,15 @@ def frame_of(call: Call, given: InputSpec, rows: pa.Table, wanted: str = "") -> 
     )
 
 
-def others_of(call: Call, main: InputSpec, rows: pa.Table | None = None) -> dict[str, Any]:
-    """All other inputs as they arrive; of a table that is looked up only the rows that these `rows` look up."""
+def others_of(call: Call, main: InputSpec, rows: pa.Table | None = None, *, whole_bytes: int = 0) -> dict[str, Any]:
+    """All other inputs as they arrive; of a table that is looked up only the rows that these `rows` look up, unless it
+    has at most `whole_bytes`.
+    """
     found = {}
     for given in call.work.inputs:
         if given is main:
             continue
-        is_whole = given.on is None or rows is None
+        is_whole = given.on is None or rows is None or manifest_of(given).bytes <= whole_bytes
         found[given.parameter] = call.arrived(given) if is_whole else _looked_up(call, given, main, rows)
     return found
 

@@ -15,7 +15,7 @@ PIECEWISE = ("rows", "spatial", "fold")
 """Grains whose full run may go through a large table piece by piece."""
 
 PIECE_ROWS = 1 << 20
-"""How many rows a piece has; a table of fewer goes in one."""
+"""How many rows a piece has; a table of less than two goes in one."""
 
 
 def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
