@@ -591,8 +591,9 @@ def test_a_changed_region_touches_only_the_points_near_its_changed_edges(site, t
 # -- in pieces ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("piece_bytes", [piecewise.PIECE_BYTES, 0])  # what is looked up is small, or large
 @pytest.mark.parametrize("recipe", [ROWS, LOOKUP, COUNTS], ids=["rows", "lookup", "fold"])
-def test_a_large_table_goes_through_in_pieces_with_the_digests_of_the_whole(place, monkeypatch, recipe):
+def test_a_large_table_goes_through_in_pieces_with_the_digests_of_the_whole(place, monkeypatch, recipe, piece_bytes):
     place.recipe(SOURCES + recipe)
     place.built()
     whole = place.digests()
@@ -600,6 +601,7 @@ def test_a_large_table_goes_through_in_pieces_with_the_digests_of_the_whole(plac
     frame_of = piecewise.frame_of
     monkeypatch.setattr(piecewise, "frame_of", lambda *given: asked.append(given[2].num_rows) or frame_of(*given))
     monkeypatch.setattr(piecewise, "PIECE_ROWS", 7)
+    monkeypatch.setattr(piecewise, "PIECE_BYTES", piece_bytes)
     monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
     monkeypatch.setattr("builder.tables.read.BATCH_ROWS", 7)
     place.built(all=True)
