@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import faulthandler
 import os
+import resource
 import signal
 import threading
 from typing import Any
@@ -20,8 +21,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def dask_setup(worker: Any) -> None:
-    """Take attempts, ignore interrupts, lead a session of its own, and die with the nanny."""
+    """Take attempts, open many files, ignore interrupts, lead a session of its own, and die with the nanny."""
     serve(worker)
+    allow_files()
     if threading.current_thread() is threading.main_thread():
         signal.signal(
             signal.SIGINT, signal.SIG_IGN
@@ -31,6 +33,13 @@ def dask_setup(worker: Any) -> None:
         with contextlib.suppress(OSError):
             os.setsid()  # what the recipes start is found by the session, even when this process is dead
         _die_with_parent()
+
+
+def allow_files() -> None:
+    """Let this process open as many files as it may: each part of a table that it looks into stays open for a while."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _die_with_parent() -> None:
