@@ -69,7 +69,7 @@ def _changed(columns: dict[str, Any], rng: Any, share: float) -> dict[str, Any]:
         result[name][updated] += 1
     result["text3"][updated] = columns["text3"][updated[::-1]]
     result = {name: np.insert(values, new, values[new]) for name, values in result.items()}
-    result["id"][new + np.arange(len(new))] -= 9_000_000
+    result["id"][new + np.arange(len(new))] *= -1
     return {name: np.delete(values, gone + np.searchsorted(new, gone)) for name, values in result.items()}
 
 
