@@ -165,7 +165,7 @@ class _Build:
                 committer.end_run(number, time.time(), "failed", {}, False)
             raise
         finally:
-            publisher.close()  # the lock is still held
+            publisher.close()
         if self.hooks is not None:
             self.hooks.finish()
         run = self._report(driver, number, began, tuple(retired), publisher)

@@ -162,7 +162,7 @@ class DaskRunner:
             # A record that tells of a death tells of a helper's: the step's own worker could not have told.
             is_lost = record.error is not None and record.error["code"] == "worker-died"
             if record.error is not None and not any(spec.is_spread for spec in pack.specs):
-                self._kill_helpers(pack)  # a step that was spread has waited for them
+                self._kill_helpers(pack)  # of a step that was spread they are idle: it waits for its pieces
             ended.append(Ended(record.id, record, is_lost))
         return ended if heard.end is None else ended + self._finish(heard.key, pack, heard.end)
 

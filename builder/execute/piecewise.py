@@ -76,8 +76,8 @@ def _alone(call: Call, main: InputSpec, span: range | None = None) -> Made | Non
 
 
 def _by_many(call: Call, main: InputSpec) -> Made | None:
-    """What a step makes of its large table with the help of other workers; None where it was given none, or where they
-    cannot be reached or their pieces are not alike: it goes through the table alone then.
+    """What a step makes of its large table with the help of other workers; None where it was given none, or they cannot
+    be reached: it goes through the table alone then.
     """
     helpers = call.spec.helpers if call.spec.is_spread else ()
     layers = manifest_of(main).layers
@@ -98,7 +98,7 @@ def _by_many(call: Call, main: InputSpec) -> Made | None:
         for _, target in call.work.outputs:
             made[target] = _together(call, [one[target] for one in pieces])
         return made
-    except (Unfit, OSError) as why:
+    except OSError as why:
         drop(call.store, [*pieces, made])
         sys.stdout.write(f"runs on one worker: {why}\n")
         return None
@@ -138,9 +138,7 @@ def _written(call: Call, main: InputSpec, span: range | None) -> Made | None:
 def _made(call: Call, main: InputSpec, span: range | None) -> Iterator[dict[str, Any]]:
     """What the function makes of each piece, by output."""
     for rows in _pieces(call, main, span):
-        others = others_of(
-            call, main, rows, whole_bytes=PIECE_BYTES
-        )  # to look most rows up costs more than to read all
+        others = others_of(call, main, rows, is_whole_better=True)
         yield call.run({main.parameter: frame_of(call, main, rows), **others})
 
 
@@ -179,7 +177,7 @@ def _main(call: Call) -> InputSpec | None:
     if wanted_type(call.annotation(main)) == "dask":
         return None
     table = manifest_of(main)
-    return main if table.rows > 2 * PIECE_ROWS or table.bytes > PIECE_BYTES else None
+    return main if table.rows >= 2 * PIECE_ROWS or table.bytes > PIECE_BYTES else None
 
 
 def _pieces(call: Call, main: InputSpec, span: range | None) -> Iterator[pa.Table]:

@@ -17,6 +17,9 @@ from typing import Any
 
 from builder.execute.serving import serve
 
+MOST_FILES = 1 << 16
+"""Recipes start programs that close every file they might have, one by one: more would take them long."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -37,9 +40,11 @@ def dask_setup(worker: Any) -> None:
 
 def allow_files() -> None:
     """Let this process open as many files as it may: each part of a table that it looks into stays open for a while."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _die_with_parent() -> None:

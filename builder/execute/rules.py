@@ -28,6 +28,9 @@ from builder.tables.schema import Schema
 
 Bases = Mapping[str, Manifest]
 
+_WHOLE_FROM = 4
+"""To look up one of so many rows of a table costs as much as to read all of them."""
+
 
 def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     """The rows of the input that changed, or whose row in a table that is looked up changed, one by one."""
@@ -201,16 +204,19 @@ def frame_of(call: Call, given: InputSpec, rows: pa.Table, wanted: str = "") -> 
     )
 
 
-def others_of(call: Call, main: InputSpec, rows: pa.Table | None = None, *, whole_bytes: int = 0) -> dict[str, Any]:
-    """All other inputs as they arrive; of a table that is looked up only the rows that these `rows` look up, unless it
-    has at most `whole_bytes`.
+def others_of(
+    call: Call, main: InputSpec, rows: pa.Table | None = None, *, is_whole_better: bool = False
+) -> dict[str, Any]:
+    """All other inputs as they arrive; of a table that is looked up only the rows that these `rows` look up.
+
+    `is_whole_better`: it arrives whole where they look a good part of it up, which costs more than to read it.
     """
     found = {}
     for given in call.work.inputs:
         if given is main:
             continue
-        is_whole = given.on is None or rows is None or manifest_of(given).bytes <= whole_bytes
-        found[given.parameter] = call.arrived(given) if is_whole else _looked_up(call, given, main, rows)
+        few = None if given.on is None or rows is None else _looked_up(call, given, main, rows, is_whole_better)
+        found[given.parameter] = call.arrived(given) if few is None else few
     return found
 
 
@@ -238,11 +244,13 @@ def _looking_up(call: Call, update: UpdateSpec, given: InputSpec, main: InputSpe
     return rows_among(call.store, manifest_of(main), values, schema_of(main).key)
 
 
-def _looked_up(call: Call, given: InputSpec, main: InputSpec, rows: pa.Table) -> Any:
-    """The rows of a table that these rows of the main input look up, as they arrive."""
+def _looked_up(call: Call, given: InputSpec, main: InputSpec, rows: pa.Table, is_whole_better: bool) -> Any:
+    """The rows of a table that these rows of the main input look up, as they arrive; None: better all of them."""
     assert given.on is not None
     key = _side_key(given, main)
     values = pc.drop_null(rows.column(given.on).combine_chunks().unique())
+    if is_whole_better and len(values) * _WHOLE_FROM > manifest_of(given).rows:
+        return None
     return frame_of(
         call, given, rows_among(call.store, manifest_of(given), pa.table({key: values}), schema_of(given).names)
     )

@@ -110,8 +110,11 @@ def spread(spec: AttemptSpec, spans: Sequence[range], own: Callable[[range], Mad
                 collect(next(ended))
     except BaseException:
         for future in futures:  # what runs cannot be called back, and its worker is not free before
-            drop(Path(spec.store), filter(None, [_result(future)]))
-        drop(Path(spec.store), made.values())
+            found = _result(future)
+            with suppress(BuilderError, OSError):
+                drop(Path(spec.store), [found or {}])
+        with suppress(BuilderError, OSError):
+            drop(Path(spec.store), made.values())
         raise
     return [made[number] for number in range(len(spans))]
 
@@ -139,10 +142,10 @@ def run_piece(raw: bytes, number: int, start: int, stop: int) -> bytes:
     spec = AttemptSpec.from_bytes(raw)
     assert isinstance(spec.work, RecipeSpec)
     own = replace(spec, scratch=f"{spec.scratch}-{number}")
-    load(spec)
-    began_s = time.process_time()
     try:
         with present(own), logged(Path(spec.log), in_worker=True), peak_memory() as peak:
+            load(spec)
+            began_s = time.process_time()
             made = piece_of(spec, own.scratch, range(start, stop))
     except BuilderError as caught:
         return json.dumps({"error": caught.to_json()}).encode()

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from builder.errors import error
 from builder.store.manifest import Layer, Manifest, Part
 from builder.tables.arrow import arrow_schema
-from builder.tables.batches import Mapped, damaged, open_mapped, read_batch, words_of
+from builder.tables.batches import HIGH, Mapped, damaged, open_mapped, read_batch, words_of
 from builder.tables.cells import differ, hash_rows, hash_values
 from builder.tables.keys import Keys, Positions
 from builder.tables.layers import fields_of, table_schema, with_hashes
@@ -79,10 +79,10 @@ def locate(store: Path, manifest: Manifest, keys: pa.Table) -> Located:
     for layer in reversed(manifest.layers):
         sought = keys if len(left) == keys.num_rows else keys.take(pa.array(left))
         is_open = np.ones(len(left), bool)
-        for opened, which, rows in _hits(store, layer.upserts, sought):
+        for opened, which, rows in _hits(store, layer.upserts, sought, schema):
             found.put(opened, left[which], rows)
             is_open[which] = False
-        for _, which, _ in _hits(store, layer.deletes, sought):
+        for _, which, _ in _hits(store, layer.deletes, sought, schema):
             is_open[which] = False
         left = left[is_open]
         if len(left) == 0:
@@ -103,7 +103,7 @@ def locate_prefix(store: Path, manifest: Manifest, keys: pa.Table) -> Located:
     if names != schema.key[: len(names)]:
         raise error("internal", f"{names} are not the first columns of the key")
     sought = _conformed(keys, schema, names)
-    return _newest(store, manifest, [list(_hits(store, layer.upserts, sought)) for layer in manifest.layers])
+    return _newest(store, manifest, [list(_hits(store, layer.upserts, sought, schema)) for layer in manifest.layers])
 
 
 def scan(store: Path, manifest: Manifest, values: pa.Table) -> Located:
@@ -193,23 +193,33 @@ def _conformed(keys: pa.Table, schema: Schema, names: tuple[str, ...]) -> pa.Tab
     return keys.select(names).cast(arrow_schema(schema.select(names))).combine_chunks()
 
 
-def _hits(store: Path, parts: Sequence[Part], sought: pa.Table) -> Iterator[Hit]:
-    """For each part that holds some of what is sought: which, in which rows. A key may be sought by its beginning."""
+def _hits(store: Path, parts: Sequence[Part], sought: pa.Table, schema: Schema) -> Iterator[Hit]:
+    """For each part that holds some of what is sought: which, in which rows. A key may be sought by its beginning.
+
+    The rows between which a key that is not there would stand have to be as they were written: so it is missing.
+    """
     names = tuple(sought.column_names)
     if sought.num_rows == 0:
         return
-    keys = Keys.of(sought, names)
+    keys, is_beginning = Keys.of(sought, names), names != schema.key
+    before: Mapped | None = None
+    done = 0
     for part in parts:
         opened = open_mapped(store, part)
         ends = opened.batch.select(list(names)).take(pa.array([0, part.rows - 1]))
         first, last = (Keys.of(ends.slice(i, 1), names) for i in (0, 1))
         start, stop = int(keys.ranges(first)[0][0]), int(keys.ranges(last)[1][0])
+        if start > done or is_beginning:  # something would stand before this part
+            _prove_ends(before, opened, schema)
+        before, done = opened, max(stop, done)
         if stop > start:
             within = Keys.of(sought.slice(start, stop - start), names)
             opened.expect(names, stop - start)
             low, high = Keys.of(opened.batch, names).ranges(within)
-            opened.release()
             counts = high - low
+            is_open = counts != 1 if not is_beginning else np.ones(len(counts), bool)
+            _prove(opened, np.concatenate([low[is_open] - 1, high[is_open]]), schema)
+            opened.release()
             if counts.max(initial=0) == 1:
                 which = np.flatnonzero(counts)
                 yield opened, start + which, low[which]
@@ -217,6 +227,27 @@ def _hits(store: Path, parts: Sequence[Part], sought: pa.Table) -> Iterator[Hit]
                 which = np.repeat(np.arange(len(counts)), counts)
                 ahead = np.cumsum(counts) - counts
                 yield opened, start + which, np.arange(len(which)) - ahead[which] + low[which]
+    if done < sought.num_rows or is_beginning:
+        _prove_ends(before, None, schema)
+
+
+def _prove_ends(one: Mapped | None, other: Mapped | None, schema: Schema) -> None:
+    """Look at the last row of a part and the first of the next."""
+    if one is not None:
+        _prove(one, np.array([one.batch.num_rows - 1]), schema)
+    if other is not None:
+        _prove(other, np.array([0]), schema)
+
+
+def _prove(opened: Mapped, rows: Positions, schema: Schema) -> None:
+    """Look at rows of a part, as far as it has them: they have to be as they were written."""
+    rows = np.unique(rows[(rows >= 0) & (rows < opened.batch.num_rows)])
+    if not len(rows):
+        return
+    if HIGH in opened.batch.schema.names:
+        _checked_rows(opened, rows, (), schema)
+    else:  # keys alone, which were deleted
+        opened.check(opened.batch.schema.names)
 
 
 def _matching(store: Path, part: Part, wanted: pa.Table) -> Iterator[Hit]:
@@ -244,7 +275,7 @@ def _newest(store: Path, manifest: Manifest, hits: Sequence[Sequence[Hit]]) -> L
             rows = np.sort(rows)
             if manifest.layers[number + 1 :]:
                 keys = pa.table(_rows(opened, rows, schema.key), schema=tables[0].schema)
-                rows_alive = _is_alive(store, manifest.layers[number + 1 :], keys)
+                rows_alive = _is_alive(store, manifest.layers[number + 1 :], keys, schema)
                 rows = rows[rows_alive]
             if len(manifest.layers) > 1:
                 tables.append(pa.table(_rows(opened, rows, schema.key), schema=tables[0].schema))
@@ -257,12 +288,12 @@ def _newest(store: Path, manifest: Manifest, hits: Sequence[Sequence[Hit]]) -> L
     return Located(schema, tuple(opened for opened, _ in kept), part, row)
 
 
-def _is_alive(store: Path, later: Sequence[Layer], keys: pa.Table) -> Marks:
+def _is_alive(store: Path, later: Sequence[Layer], keys: pa.Table, schema: Schema) -> Marks:
     """Whether no later layer mentions each key."""
     marks = np.ones(keys.num_rows, bool)
     for layer in later:
         for parts in (layer.upserts, layer.deletes):
-            for _, which, _ in _hits(store, parts, keys):
+            for _, which, _ in _hits(store, parts, keys, schema):
                 marks[which] = False
     return marks
 
@@ -272,7 +303,7 @@ def _checked_rows(opened: Mapped, rows: Positions, names: Sequence[str], schema:
     if not opened.sums:  # all its bytes were checked
         return _rows(opened, rows, names)
     needed = tuple(dict.fromkeys((*names, *schema.key)))
-    if _are_few(opened.batch, len(rows), needed):
+    if schema.key and _are_few(opened.batch, len(rows), needed):  # without a key a hash has the row's position in it
         every = with_hashes(schema.names, True)
         opened.expect(every, len(rows))
         whole = pa.Table.from_arrays(_rows(opened, rows, every), schema=fields_of(schema, every))

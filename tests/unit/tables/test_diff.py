@@ -74,6 +74,14 @@ def test_rows_that_changed_in_place_are_found(
     assert delta.deleted.num_rows == 0
 
 
+def test_a_row_of_a_long_table_without_a_key_is_shown(shelf: Any) -> None:
+    before = [{"k": "a", "n": n, "v": 1.0} for n in range(20_000)]
+    after = [row | {"v": 2.0} if row["n"] == 15_000 else row for row in before]
+    first, second = shelf.write(before, BARE), shelf.write(after, BARE)
+    assert count_changes(shelf.path, first, second) == Difference(0, 0, 1)
+    assert "15000" in json.dumps(example_changes(shelf.path, first, second))
+
+
 @settings(max_examples=30, deadline=None)
 @given(VERSION, VERSION)
 def test_unkeyed_tables_differ_by_position(

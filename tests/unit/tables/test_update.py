@@ -110,6 +110,39 @@ def test_a_row_that_is_found_by_a_key_that_was_changed_on_the_disk_is_not_replac
     assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
 
 
+@pytest.mark.parametrize("at", [0, 7, 899])
+def test_a_row_that_is_hidden_by_a_key_that_was_changed_on_the_disk_is_missed(own_shelf: Any, at: int) -> None:
+    rows = [{"k": f"k{2 * i:04}", "n": i, "v": 1000 + i} for i in range(900)]
+    base = own_shelf.write(rows, SCHEMA)
+    path = own_shelf.path / base.parts[0].path
+    other = f"k{2 * at + (-1 if at == 899 else 1):04}".encode()
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(rows[at]["k"].encode(), other, 1))
+    hidden = own_shelf.table([rows[at]], SCHEMA)
+    for change in (
+        lambda: changed(own_shelf, base, [rows[at] | {"v": 5}]),
+        lambda: write_update(own_shelf.path, base, hidden.slice(1), hidden, PartFolder(own_shelf.path)),
+        lambda: rows_among(own_shelf.path, base, hidden.select(["k", "n"]), ["v"]),
+        lambda: rows_among(own_shelf.path, base, hidden.select(["k"]), ["v"]),
+    ):
+        with pytest.raises(BuilderError) as caught:
+            change()
+        assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
+
+
+def test_a_newer_row_that_was_damaged_on_the_disk_does_not_bring_the_older_one_back(own_shelf: Any) -> None:
+    rows = [{"k": f"k{2 * i:04}", "n": i, "v": 1000 + i} for i in range(900)]
+    base = own_shelf.write(rows, SCHEMA)
+    newer = changed(own_shelf, base, [r | {"v": 5} for r in rows[:300]]).manifest
+    path = own_shelf.path / newer.layers[1].upserts[0].path
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b"k0014", b"k0015", 1))
+    for names in (["k", "n"], ["k"]):
+        with pytest.raises(BuilderError) as caught:
+            rows_among(own_shelf.path, newer, own_shelf.table(rows[7:8], SCHEMA).select(names), ["v"])
+        assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
+
+
 @pytest.mark.parametrize("count", [1, 300])
 def test_rows_are_taken_as_they_were_written_or_not_at_all(own_shelf: Any, count: int) -> None:
     rows = [{"k": f"k{i:03}", "n": i, "v": 1000 + i} for i in range(900)]
