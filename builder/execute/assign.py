@@ -6,8 +6,9 @@ from builder.execute.nodes import Kind, Node
 from builder.execute.outcomes import Outcomes
 from builder.execute.spec import AttemptSpec
 from builder.execute.ways import Ways
-from builder.execute.work import Workplace, intake_attempt, pin_attempt, recipe_attempt
+from builder.execute.work import Workplace, intake_attempt, pin_attempt, recipe_attempt, sums_attempt
 from builder.graph.grains import PIECE_ROWS, PIECEWISE, edge_of
+from builder.store.manifest import unsummed
 from builder.store.recall import Recall
 
 
@@ -48,6 +49,12 @@ class Assignments:
         situation = self.outcomes.situation
         if node.kind is Kind.PIN:
             return pin_attempt(self.workplace, situation, node.name, identity, self.run)
+        if node.kind is Kind.SUMS:
+            version = self.outcomes.versions[node.name]
+            assert version.manifest is not None
+            manifest = self.recall.manifest(version.manifest)
+            columns = unsummed(manifest, self.ways.read_apart[node.name])
+            return sums_attempt(self.workplace, node.name, manifest, columns, identity, self.run)
         if node.step is None:
             previous = self.ways.previous([node.name])
             apart = self.ways.read_apart.get(node.name, ())

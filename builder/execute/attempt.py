@@ -5,6 +5,7 @@ Decides nothing about success of the build: it never commits, never raises, and 
 
 from __future__ import annotations
 
+import importlib
 import resource
 import sys
 import time
@@ -20,7 +21,7 @@ from builder.execute.contents import brought_back
 from builder.execute.logs import logged
 from builder.execute.peak import peak_memory
 from builder.execute.presence import present
-from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, RecipeSpec
+from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, RecipeSpec, SumsSpec
 from builder.nouns import replace
 from builder.store import disk
 from builder.store.manifest import Manifest, empty_table
@@ -75,7 +76,9 @@ def load(spec: AttemptSpec) -> None:
     What goes wrong here goes wrong again, and is told, when the recipe is called.
     """
     with suppress(Exception, SystemExit):
-        if isinstance(spec.work, RecipeSpec):
+        if isinstance(spec.work, SumsSpec):
+            importlib.import_module("builder.tables.update")
+        elif isinstance(spec.work, RecipeSpec):
             from builder.execute.call import load_callee
 
             load_callee(spec, spec.work)
@@ -146,6 +149,10 @@ def _run(spec: AttemptSpec) -> tuple[Output, ...]:
     scratch = Path(spec.scratch)  # made by what needs it: most steps do not
     try:
         spec = brought_back(spec)
+        if isinstance(spec.work, SumsSpec):
+            from builder.tables.update import with_sums
+
+            return (Output(spec.step, with_sums(Path(spec.store), spec.work.manifest, spec.work.columns)),)
         if isinstance(spec.work, IntakeSpec):
             from builder.formats.family import infer_family
             from builder.formats.intake import take_in

@@ -22,7 +22,7 @@ from builder.errors import BuilderError, from_json
 from builder.execute.assign import Assignments
 from builder.execute.crew import Crew, absent, gone
 from builder.execute.lookout import Lookout, Running, Trip
-from builder.execute.nodes import Node, make_nodes
+from builder.execute.nodes import Kind, Node, make_nodes, make_sums_node, sums_node
 from builder.execute.outcomes import Finished, Outcomes
 from builder.execute.outlook import Outlook
 from builder.execute.readiness import Readiness
@@ -134,11 +134,29 @@ class Driver:
         """Decide for every node that waits for nothing any more; a queue, so that long chains need no deep stack."""
         while self.arrived:
             node = self.arrived.popleft()
-            if self.readiness.is_settled(node):
+            unsummed = self.readiness.unsummed(node)
+            if unsummed:
+                self._sum_first(node, unsummed)
+            elif self.readiness.is_settled(node):
                 self._finish(node)
             else:
                 self._queue(node)
         self.outcomes.flush()
+
+    def _tell(self, kind: str, node: Node, **facts: Any) -> None:
+        """Tell of what happens to a node of the plan."""
+        if node.kind is not Kind.SUMS:
+            self.observer.event(kind, node.id, **facts)
+
+    def _sum_first(self, reader: Node, names: Sequence[str]) -> None:
+        """Let a step wait until columns of some tables are summed."""
+        for name in dict.fromkeys(names):
+            identity = sums_node(name)
+            if identity not in self.nodes or self.nodes[identity].is_done:  # done for a version that was replaced
+                self.nodes[identity] = make_sums_node(name, len(self.nodes), reader)
+                self.arrived.append(self.nodes[identity])
+            self.nodes[identity].readers.append(reader.id)
+            reader.waits += 1
 
     # -- queueing --------------------------------------------------------------------------------------------------
 
@@ -146,7 +164,7 @@ class Driver:
         """Put a node among those that may run, with what this run has shown of its like where nothing else is known."""
         self._guess(node)
         node.job = replace(node.job, most_slots=self.assignments.most_slots(node))
-        self.observer.event("queued", node.id, **({"lanes": dict(node.job.lanes)} if node.job.lanes else {}))
+        self._tell("queued", node, **({"lanes": dict(node.job.lanes)} if node.job.lanes else {}))
         self._offer(node)
 
     def _offer(self, node: Node) -> None:
@@ -254,7 +272,7 @@ class Driver:
                 spec = replace(spec, helpers=start.places[1:], is_spread=start.is_spread)
             specs.append(spec)
             self.running[spec.id] = Running(node, spec, trip, now_s, node.timeout_s)
-            self.observer.event("started", node.id, attempt=node.attempts, packed=len(start.jobs) > 1)
+            self._tell("started", node, attempt=node.attempts, packed=len(start.jobs) > 1)
         self.crew.runner.start(specs, start.places[0])
 
     def _wait(self) -> list[Ended]:
@@ -350,7 +368,7 @@ class Driver:
         cause = self.outcomes.failed.get(node.id)
         self.is_stopping = self.is_stopping or (self.is_fail_fast and cause is not None and not node.is_blocked)
         state = "blocked" if node.is_blocked else "failed" if cause else "done"
-        self.observer.event("ended", node.id, state=state, error=cause.code if cause and state == "failed" else None)
+        self._tell("ended", node, state=state, error=cause.code if cause and state == "failed" else None)
         for name in node.readers:
             reader = self.nodes[name]
             reader.waits -= 1

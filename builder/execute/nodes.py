@@ -21,10 +21,11 @@ UNKNOWN_S = 1.0
 
 
 class Kind(StrEnum):
-    """What a node does: fix a family's schema, take a source in, run a step."""
+    """What a node does: fix a family's schema, take a source in, sum columns of a table, run a step."""
 
     PIN = "pin"
     SOURCE = "source"
+    SUMS = "sums"
     STEP = "step"
 
 
@@ -66,6 +67,18 @@ class Node:
 def schema_node(base: str) -> str:
     """The id of the node that finds a family's schema."""
     return f"schema of {base}"
+
+
+def sums_node(name: str) -> str:
+    """The id of the node that sums columns of a table."""
+    return f"columns of {name}"
+
+
+def make_sums_node(name: str, order: int, reader: Node) -> Node:
+    """The node that sums columns of a table, which a reader waits for."""
+    identity = sums_node(name)
+    job = Job(identity, order, UNKNOWN_S, reader.job.depth_s + UNKNOWN_S, reader.job.is_first, reader.job.priority)
+    return Node(identity, name, Kind.SUMS, job)
 
 
 def make_nodes(plan: Plan, predicted_s: Mapping[str, float | None], first: frozenset[str]) -> dict[str, Node]:

@@ -14,7 +14,7 @@ from builder.digests import Digest
 from builder.errors import BuilderError
 from builder.execute.nodes import Kind, Node
 from builder.execute.report import SourceReport, TargetReport
-from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, RecipeSpec
+from builder.execute.spec import AttemptRecord, AttemptSpec, IntakeSpec, Output, SumsSpec, Work
 from builder.execute.work import Workplace
 from builder.plan.basis import rule_of
 from builder.plan.keys import key_of
@@ -81,6 +81,10 @@ class Outcomes:
         for one in finished:
             if one.node.kind is Kind.PIN:
                 self._pin(one.node.name, one.record.outputs[0].manifest)
+            elif one.node.kind is Kind.SUMS:
+                number = self.versions[one.node.name].manifest
+                assert number is not None
+                self.committer.summed(number, one.record.outputs[0].manifest)
             else:
                 self._waiting.append(self._source(one) if one.node.kind is Kind.SOURCE else self._step(one))
         self.flush()
@@ -346,7 +350,7 @@ class Outcomes:
         self.failed[node.id] = cause
         record = record or AttemptRecord("")
         attempt = self.attempt(node, spec, record, cause.code) if spec is not None else None
-        if node.kind is Kind.PIN:
+        if node.kind in (Kind.PIN, Kind.SUMS):
             if attempt is not None:
                 self.committer.tried(self.run, attempt)
             return
@@ -372,18 +376,21 @@ class Outcomes:
 
     def _placed(self, node: Node, cause: BuilderError) -> BuilderError:
         """An error with a place: where the recipe or source is declared, for one that has none of its own."""
-        if node.step is not None:
-            declared = self.graph.recipes[node.step.recipe].place
+        step = node.step.name if node.step is not None else self.graph.maker.get(node.name)
+        if step is not None:
+            declared = self.graph.recipes[self.graph.steps[step].recipe].place
         else:
             declared = str(self.situation.declarations[node.name.partition("[")[0]].place)
         cause.place = cause.place or declared
         return cause
 
 
-def volume_in(work: RecipeSpec | IntakeSpec) -> tuple[int, int]:
+def volume_in(work: Work) -> tuple[int, int]:
     """(bytes, rows) that an attempt is given to read; a source's files, and inputs that are no tables, have no rows."""
     if isinstance(work, IntakeSpec):
         return sum(f.bytes for f in work.files), 0
+    if isinstance(work, SumsSpec):
+        return work.manifest.bytes, work.manifest.rows
     items = [item for given in work.inputs for item in given.items]
     size = sum(item.manifest.bytes if item.manifest else sum(f.bytes for f in item.files or ()) for item in items)
     return size, sum(item.manifest.rows for item in items if item.manifest)

@@ -5,15 +5,17 @@ Decides by the same verdict as planning, now that every digest a step reads is k
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
-from builder.execute.nodes import Kind, Node, schema_node
+from builder.execute.nodes import Kind, Node, schema_node, sums_node
 from builder.execute.outcomes import Outcomes
 from builder.execute.ways import Ways
 from builder.nouns import replace
-from builder.plan.keys import key_of, step_fields
+from builder.plan.keys import columns_read, key_of, step_fields
 from builder.plan.plan import Plan, digest_of_read, source_fields
 from builder.plan.verdict import Action, State, judge
+from builder.store.manifest import unsummed
 from builder.store.recall import Recall
 
 
@@ -32,6 +34,28 @@ class Readiness:
         if node.kind is Kind.STEP:
             return self._is_step_settled(node)
         return node.kind is Kind.SOURCE and self._is_source_settled(node)
+
+    def unsummed(self, node: Node) -> list[str]:
+        """The tables of which a step reads columns whose sums are not known: its key is not, until they are."""
+        if node.step is None or any(self.graph.maker.get(n, n) in self.outcomes.failed for n in node.step.reads):
+            return []
+        return [
+            name
+            for edge in node.step.edges
+            if edge.columns is not None
+            for name in edge.names
+            if sums_node(name) not in self.outcomes.failed and self._lacks_sums(name, columns_read(edge))
+        ]
+
+    def _lacks_sums(self, name: str, columns: tuple[str, ...] | None) -> bool:
+        version = self.outcomes.versions.get(name)
+        with suppress(KeyError):
+            return (
+                version is not None
+                and version.manifest is not None
+                and bool(unsummed(self.recall.manifest(version.manifest), columns))
+            )
+        return False
 
     def _is_source_settled(self, node: Node) -> bool:
         """Whether a source needs no intake: it has a problem, was taken in before, or is a source of files."""
@@ -57,7 +81,8 @@ class Readiness:
         step = node.step
         assert step is not None
         needs = (self.graph.maker.get(n, n) for n in step.reads)
-        cause = next((self.outcomes.failed[n] for n in needs if n in self.outcomes.failed), None)
+        needed = (*needs, *map(sums_node, step.reads))
+        cause = next((self.outcomes.failed[n] for n in needed if n in self.outcomes.failed), None)
         if cause is not None:
             self.outcomes.block(node, cause)
             return True

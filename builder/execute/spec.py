@@ -201,6 +201,31 @@ class UpdateSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SumsSpec:
+    """The work of summing columns of a table, of which its manifest does not know the sums."""
+
+    manifest: Manifest
+    columns: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain mapping that `from_json` reads."""
+        return {"manifest": self.manifest.to_json(), "columns": list(self.columns)}
+
+    @staticmethod
+    def from_json(value: dict[str, Any]) -> SumsSpec:
+        """The work that `to_json` wrote."""
+        return SumsSpec(Manifest.from_json(value["manifest"]), tuple(value["columns"]))
+
+
+Work = IntakeSpec | RecipeSpec | SumsSpec
+_WORKS: dict[str, type[IntakeSpec] | type[RecipeSpec] | type[SumsSpec]] = {
+    "intake": IntakeSpec,
+    "recipe": RecipeSpec,
+    "sums": SumsSpec,
+}
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptSpec:
     """One execution of a step: the work, and where the store, the project, the log and the scratch space are.
 
@@ -218,7 +243,7 @@ class AttemptSpec:
     store: str
     log: str
     scratch: str
-    work: RecipeSpec | IntakeSpec
+    work: Work
     previous: dict[str, Manifest] = field(default_factory=dict)
     helpers: tuple[str, ...] = ()
     is_spread: bool = False
@@ -234,7 +259,7 @@ class AttemptSpec:
     def to_bytes(self) -> bytes:
         """The spec as UTF-8 JSON."""
         value = {n: getattr(self, n) for n in ("id", "step", "project", "recipes", "store", "log", "scratch")}
-        value["kind"] = "intake" if isinstance(self.work, IntakeSpec) else "recipe"
+        value["kind"] = next(kind for kind, made in _WORKS.items() if isinstance(self.work, made))
         value["work"] = self.work.to_json()
         value["previous"] = {n: m.to_json() for n, m in self.previous.items()}
         value["helpers"] = self.helpers
@@ -250,7 +275,7 @@ class AttemptSpec:
         kind = value.pop("kind")
         work = value.pop("work")
         previous = {n: Manifest.from_json(m) for n, m in value.pop("previous").items()}
-        spec = IntakeSpec.from_json(work) if kind == "intake" else RecipeSpec.from_json(work)
+        spec = _WORKS[kind].from_json(work)
         helpers = tuple(value.pop("helpers"))
         update = value.pop("update")
         update = update and UpdateSpec.from_json(update)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.digests import digest_of
 from builder.execute.contents import set_apart
-from builder.execute.spec import AttemptSpec, InputSpec, IntakeSpec, Item, RecipeSpec, UpdateSpec
+from builder.execute.spec import AttemptSpec, InputSpec, IntakeSpec, Item, RecipeSpec, SumsSpec, UpdateSpec, Work
 from builder.graph.graph import Step
 from builder.names import path_segment
 from builder.plan.plan import Version
@@ -26,9 +26,7 @@ class Workplace:
     store: Path
     out: Path
 
-    def attempt(
-        self, step: str, identity: str, run: int, work: RecipeSpec | IntakeSpec, previous: Mapping[str, Manifest]
-    ) -> AttemptSpec:
+    def attempt(self, step: str, identity: str, run: int, work: Work, previous: Mapping[str, Manifest]) -> AttemptSpec:
         """An attempt's spec with its log and scratch folder."""
         number = identity.rsplit("-", 1)[-1]
         store = str(self.store)
@@ -88,6 +86,13 @@ def pin_attempt(place: Workplace, situation: Situation, base: str, identity: str
     files = tuple(f for n in members for f in situation.sources[n].files)
     spec = replace(intake_spec(situation, members[0], place.project), source=base, files=files, is_inference=True)
     return place.attempt(f"schema of {base}", identity, run, spec, {})
+
+
+def sums_attempt(
+    place: Workplace, name: str, manifest: Manifest, columns: tuple[str, ...], identity: str, run: int
+) -> AttemptSpec:
+    """The attempt that sums columns of a table."""
+    return place.attempt(f"columns of {name}", identity, run, SumsSpec(manifest, columns), {})
 
 
 def recipe_attempt(

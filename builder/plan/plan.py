@@ -18,7 +18,7 @@ from builder.plan.keys import UNKNOWN, Field, columns_read, intake_fields, key_o
 from builder.plan.last import LastLook
 from builder.plan.verdict import Action, Reason, State, Traces, Verdict, judge, may_change
 from builder.situation import Situation
-from builder.store.manifest import Manifest, read_digest
+from builder.store.manifest import Manifest, read_digest, unsummed
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -79,7 +79,7 @@ class Plan:
 
 
 def digest_of_read(versions: Mapping[str, Version], memory: Memory, name: str, columns: tuple[str, ...] | None) -> str:
-    """The digest of what is read of a dataset; `UNKNOWN` where its version is not known.
+    """The digest of what is read of a dataset; `UNKNOWN` where its version is not known, or the sum of a column is not.
 
     A column that is not there counts as the whole table: the reader's own error says so.
     """
@@ -88,8 +88,9 @@ def digest_of_read(versions: Mapping[str, Version], memory: Memory, name: str, c
         return UNKNOWN
     if columns is None or version.manifest is None:
         return version.digest
+    manifest = memory.manifest(version.manifest)
     try:
-        return read_digest(memory.manifest(version.manifest), columns)
+        return UNKNOWN if unsummed(manifest, columns) else read_digest(manifest, columns)
     except KeyError:
         return version.digest
 

@@ -294,6 +294,12 @@ class Committer:
                 db.execute(f"DELETE FROM {table} WHERE key IN ({keys})", (recipe,))
             db.execute("INSERT OR IGNORE INTO distrusted VALUES (?, ?)", (recipe, fingerprint))
 
+    def summed(self, number: int, manifest: Manifest) -> None:
+        """Let a manifest know the sums of more columns; nothing else of it may differ."""
+        with self.transaction() as db:
+            db.execute("UPDATE manifests SET body = ? WHERE id = ?", (json.dumps(manifest.to_json()), number))
+        self.ledger.remember(number, manifest)
+
     def cleared(self, steps: Iterable[str]) -> None:
         """Forget failures of steps that are fresh again without work."""
         with self.transaction() as db:

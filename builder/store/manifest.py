@@ -209,10 +209,26 @@ def empty_table(schema: Schema) -> Manifest:
     return Manifest("table", digest, (), schema=schema, columns=columns, nulls=nulls, total=none)
 
 
+def unsummed(manifest: Manifest, names: Iterable[str] | None) -> tuple[str, ...]:
+    """Columns among these whose sum a reader of them alone depends on, and which is not known.
+
+    Raises
+    ------
+    KeyError
+        A column that the table does not have.
+    """
+    if names is None or manifest.schema is None:
+        return ()
+    schema = manifest.schema.select(manifest.schema.named(names))
+    if schema == manifest.schema:
+        return ()
+    return tuple(name for name in schema.names if name not in manifest.columns)
+
+
 def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
     """What a reader of these columns depends on; None: all of them, or an output that is no table.
 
-    That is the whole table where the sum of one of these columns is not known.
+    That is the whole table where the sum of one of these columns is not known (`unsummed`).
 
     Raises
     ------

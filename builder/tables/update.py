@@ -123,7 +123,7 @@ def write_update(
         rows = rows.filter(pa.array(is_changed))
     layer = Layer(_written(rows, folder), _written(keys.filter(pa.array(out.is_found)), folder))
     made = _versioned(base, schema, layer, counts, new, old)
-    made = _with_sums(store, made, [n for n in wanted if n not in made.columns])
+    made = with_sums(store, made, [n for n in wanted if n not in made.columns])
     return Updated(compacted(store, made, folder), *counts)
 
 
@@ -192,8 +192,8 @@ def _versioned(
     )
 
 
-def _with_sums(store: Path, made: Manifest, names: list[str]) -> Manifest:
-    """The manifest with the sums of further columns, of which the base did not know them."""
+def with_sums(store: Path, made: Manifest, names: Sequence[str]) -> Manifest:
+    """The manifest with the sums of further columns, which costs to read them."""
     if not names:
         return made
     schema = table_schema(made)

@@ -693,3 +693,65 @@ def test_a_step_that_reads_some_rows_does_not_stand_on_a_damaged_change(place):
     done = place.rebuild()
     one = target(done, "sums[team=a]")
     assert (one["outcome"], one["error"]["code"]) == ("failed", "store-damaged")
+
+
+DOUBLED = """
+@b.recipe(key="id", grain=b.rows("people"))
+def doubled(people: pd.DataFrame):
+    return people.assign(x=people["x"] * 2)
+"""
+APART = """
+@b.recipe(inputs={"doubled": b.read("doubled", columns=["team"]), "people": b.read("people", columns=["team"])})
+def found(doubled: pd.DataFrame, people: pd.DataFrame):
+    return {"teams": sorted(set(doubled["team"].dropna()) | set(people["team"].dropna()))}
+"""
+
+
+def keys(place) -> dict[str, str]:
+    ledger = place.project.ledger()
+    found = {name: str(current.key) for name, current in ledger.currents().items()}
+    ledger.close()
+    return found
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_a_new_reader_of_a_column_that_an_update_did_not_sum_has_the_key_of_a_build_from_nothing(place, inline):
+    place.recipe(SOURCES + DOUBLED)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "doubled")["via"] == "rows"
+    place.recipe(SOURCES + DOUBLED + APART)
+    assert [t["name"] for t in place.built(inline=inline)["targets"]] == ["found"]
+    incremental = keys(place)
+    assert_as_from_nothing(place)
+    assert keys(place)["found"] == incremental["found"]
+    assert set(place.states().values()) == {"fresh"}
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    assert [t["name"] for t in place.built()["targets"]] == ["doubled"], "no column that it reads changed"
+
+
+def test_a_reader_that_comes_back_to_columns_that_did_not_change_is_fresh_again(place):
+    place.recipe(SOURCES + DOUBLED + APART)
+    place.built()
+    place.recipe(SOURCES + DOUBLED)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    place.built()
+    place.recipe(SOURCES + DOUBLED + APART)
+    done = place.rebuild()
+    assert [(t["name"], t["outcome"]) for t in done["targets"]] in ([], [("found", "restored")])
+    assert set(place.states().values()) == {"fresh"}
+
+
+def test_columns_that_cannot_be_summed_fail_who_reads_them(place):
+    many = "id,team,x\n" + "".join(f"{i},b,{i}\n" for i in range(20_000))
+    place.write("data/people.csv", many)
+    place.recipe(SOURCES + DOUBLED)
+    place.built()
+    place.write("data/people.csv", many.replace("\n77,b,77\n", "\n77,b,78\n"))
+    place.built()
+    for part in (place.root / ".builder/parts").rglob("*.arrow"):
+        part.chmod(0o600)
+        part.write_bytes(part.read_bytes().replace(b"bbbbbbbb", b"bbbbbbba", 1))
+    place.recipe(SOURCES + DOUBLED + APART)
+    one = target(place.rebuild(), "found")
+    assert (one["outcome"], [r["detail"] for r in one["reasons"]]) == ("blocked", ["failed: store-damaged"])
