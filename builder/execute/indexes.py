@@ -92,6 +92,6 @@ def read_of(regions: InputSpec) -> list[str]:
     found: list[str] = []
     for item in regions.items:
         if item.manifest is not None:
-            found.append(read_digest(item.manifest, regions.columns))
+            found.append(read_digest(item.manifest, regions.columns) or item.manifest.digest)
             found += [f"{name}={value_text(value)}" for name, value in item.params if regions.shape == "gather"]
     return found

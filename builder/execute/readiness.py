@@ -15,7 +15,7 @@ from builder.nouns import replace
 from builder.plan.keys import columns_read, key_of, step_fields
 from builder.plan.plan import Plan, digest_of_read, source_fields
 from builder.plan.verdict import Action, State, judge
-from builder.store.manifest import unsummed
+from builder.store.manifest import read_digest
 from builder.store.recall import Recall
 
 
@@ -49,12 +49,10 @@ class Readiness:
 
     def _lacks_sums(self, name: str, columns: tuple[str, ...] | None) -> bool:
         version = self.outcomes.versions.get(name)
-        with suppress(KeyError):
-            return (
-                version is not None
-                and version.manifest is not None
-                and bool(unsummed(self.recall.manifest(version.manifest), columns))
-            )
+        if version is None or version.manifest is None:
+            return False
+        with suppress(KeyError):  # a column that is not there
+            return read_digest(self.recall.manifest(version.manifest), columns) is None
         return False
 
     def _is_source_settled(self, node: Node) -> bool:

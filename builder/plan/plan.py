@@ -18,7 +18,7 @@ from builder.plan.keys import UNKNOWN, Field, columns_read, intake_fields, key_o
 from builder.plan.last import LastLook
 from builder.plan.verdict import Action, Reason, State, Traces, Verdict, judge, may_change
 from builder.situation import Situation
-from builder.store.manifest import Manifest, read_digest, unsummed
+from builder.store.manifest import Manifest, read_digest
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -88,9 +88,8 @@ def digest_of_read(versions: Mapping[str, Version], memory: Memory, name: str, c
         return UNKNOWN
     if columns is None or version.manifest is None:
         return version.digest
-    manifest = memory.manifest(version.manifest)
     try:
-        return UNKNOWN if unsummed(manifest, columns) else read_digest(manifest, columns)
+        return read_digest(memory.manifest(version.manifest), columns) or UNKNOWN
     except KeyError:
         return version.digest
 

@@ -32,7 +32,7 @@ def possible_indexes(store: Path, manifest: Manifest) -> Iterator[Path]:
     schema = manifest.schema
     if schema is not None and schema.geometry is not None:
         for name in schema.names:
-            path = index_path(store, [read_digest(manifest, (name, schema.geometry))])
+            path = index_path(store, [read_digest(manifest, (name, schema.geometry)) or manifest.digest])
             yield path
             like = noted(path)
             if like is not None:

@@ -209,26 +209,10 @@ def empty_table(schema: Schema) -> Manifest:
     return Manifest("table", digest, (), schema=schema, columns=columns, nulls=nulls, total=none)
 
 
-def unsummed(manifest: Manifest, names: Iterable[str] | None) -> tuple[str, ...]:
-    """Columns among these whose sum a reader of them alone depends on, and which is not known.
+def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest | None:
+    """What a reader of these columns depends on; None as names: of all of them, or of an output that is no table.
 
-    Raises
-    ------
-    KeyError
-        A column that the table does not have.
-    """
-    if names is None or manifest.schema is None:
-        return ()
-    schema = manifest.schema.select(manifest.schema.named(names))
-    if schema == manifest.schema:
-        return ()
-    return tuple(name for name in schema.names if name not in manifest.columns)
-
-
-def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
-    """What a reader of these columns depends on; None: all of them, or an output that is no table.
-
-    That is the whole table where the sum of one of these columns is not known (`unsummed`).
+    None where the sum of one of these columns is not known: they are `unsummed`.
 
     Raises
     ------
@@ -238,12 +222,26 @@ def read_digest(manifest: Manifest, names: Iterable[str] | None) -> Digest:
     if names is None or manifest.schema is None:
         return manifest.digest
     schema = manifest.schema.select(manifest.schema.named(names))
-    if schema == manifest.schema or any(name not in manifest.columns for name in schema.names):
+    if schema == manifest.schema:
         return manifest.digest
     hasher = Hasher("columns").text(schema.digest()).number(manifest.rows)
     for name in schema.names:
+        if name not in manifest.columns:
+            return None
         hasher.text(manifest.columns[name])
     return hasher.digest()
+
+
+def unsummed(manifest: Manifest, names: Iterable[str]) -> tuple[str, ...]:
+    """Columns among these whose sum is not known.
+
+    Raises
+    ------
+    KeyError
+        A column that the table does not have.
+    """
+    assert manifest.schema is not None
+    return tuple(name for name in manifest.schema.named(names) if name not in manifest.columns)
 
 
 def files_digest(kind: Kind, files: Iterable[tuple[str, str]]) -> Digest:
