@@ -154,16 +154,17 @@ def given_again(
     bases: Bases,
     delta: Delta | None = None,
     arrived: Mapping[str, Any] | None = None,
+    rows: pa.Table | None = None,
 ) -> Regiven:
     """What the function makes of the rows of the main input that have these values.
 
     `delta` is the change that touched them, which has found its rows already. `arrived` has the other inputs, where
-    they do not arrive as in a full run.
+    they do not arrive as in a full run; `rows` are the rows of the main input, where they were asked for before.
     """
     _check_carried(owners, bases)
     if touched.num_rows == 0:
         return Regiven(owners, None, 0)
-    rows = rows_asked(call, main, touched, delta)
+    rows = rows_asked(call, main, touched, delta) if rows is None else rows
     if rows.num_rows == 0:
         return Regiven(owners, None, touched.num_rows)
     rest = others_of(call, main, rows) if arrived is None else arrived

@@ -57,8 +57,9 @@ def reassign(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     touched = union(delta.upserted, _near(call, points, moved))
     if touched.num_rows > MOST_ASKED * manifest_of(points).rows and call.decl.policy != "require":
         raise Unfit(f"{touched.num_rows:,} points are near changed edges")
-    few = {regions.parameter: _few_regions(call, update, points, regions, touched, moved)}
-    return given_again(call, points, touched, union(touched, delta.deleted), bases, arrived=few)
+    rows = rows_asked(call, points, touched)
+    few = {regions.parameter: _few_regions(call, update, regions, rows, moved)}
+    return given_again(call, points, touched, union(touched, delta.deleted), bases, arrived=few, rows=rows)
 
 
 def warm() -> None:
@@ -113,9 +114,7 @@ def _near(call: Call, points: InputSpec, moved: Moved) -> pa.Table:
     return pa.concat_tables(keys)
 
 
-def _few_regions(
-    call: Call, update: UpdateSpec, points: InputSpec, regions: InputSpec, touched: pa.Table, moved: Moved
-) -> Any:
+def _few_regions(call: Call, update: UpdateSpec, regions: InputSpec, points: pa.Table, moved: Moved) -> Any:
     """An index of the regions that any of these points can be in; of all where no earlier one is kept."""
     from builder.transforms import RegionIndex
 
@@ -126,8 +125,7 @@ def _few_regions(
         return call.arrived(regions)
     index, changed = found
     lon, lat = call.lon_lat
-    rows = rows_asked(call, points, touched)
-    _, at = index.pairs(*(rows.column(c).to_numpy() for c in (lon, lat)), predicate="intersects")
+    _, at = index.pairs(*(points.column(c).to_numpy() for c in (lon, lat)), predicate="intersects")
     held = index.ids.take(np.unique(at))
     ids = pa.concat_arrays([pa.array(held, moved.ids.type), pa.array(sorted(changed), moved.ids.type), moved.ids])
     note_nearly(call.store, read_of(before), read_of(regions), moved.ids.to_pylist())

@@ -22,6 +22,9 @@ from builder.transforms.region_rings import check_kinds, check_valid, ids_and_ge
 
 Boxes = npt.NDArray[np.float64]
 
+_FINENESS = 6
+"""Divisions of the grid's sides by the square root of the boxes: most cells are to have none of small boxes."""
+
 _MOST_DIVISIONS = 512
 
 
@@ -99,7 +102,7 @@ def near(boxes: Any, lon: Any, lat: Any) -> npt.NDArray[np.bool_]:
     lon, lat = coordinates(lon, lat)
     if not len(boxes):
         return np.zeros(len(lon), bool)
-    divisions = int(np.clip(2 * np.sqrt(len(boxes)), 1, _MOST_DIVISIONS))
+    divisions = int(np.clip(_FINENESS * np.sqrt(len(boxes)), 1, _MOST_DIVISIONS))
     west, south = boxes[:, :2].min(axis=0)
     size = np.maximum(boxes[:, 2:].max(axis=0) - (west, south), np.finfo(float).tiny / np.finfo(float).eps)
     frame = (west, south, divisions / size[0] * (1 - 1e-12), divisions / size[1] * (1 - 1e-12), divisions)
@@ -220,15 +223,18 @@ def _grid_of_boxes(boxes, frame):  # type: ignore[no-untyped-def]
 @njit(**compiled)
 def _in_boxes(lon, lat, boxes, frame, full, starts, listed):  # type: ignore[no-untyped-def]
     west, south, per_x, per_y, divisions = frame
-    out = np.zeros(len(lon), np.bool_)
-    for k in range(len(lon)):
+    out = np.empty(len(lon), np.bool_)
+    for k in range(len(lon)):  # a loop without branches, which runs on several points at a time
         fx, fy = (lon[k] - west) * per_x, (lat[k] - south) * per_y
-        if not ((fx >= 0.0) & (fy >= 0.0) & (fx <= divisions) & (fy <= divisions)):
+        out[k] = (fx >= 0.0) & (fy >= 0.0) & (fx <= divisions) & (fy <= divisions)
+    for k in range(len(lon)):
+        if not out[k]:
             continue
-        cell = min(int(fy), divisions - 1) * divisions + min(int(fx), divisions - 1)
+        i, j = int((lon[k] - west) * per_x), int((lat[k] - south) * per_y)
+        cell = min(j, divisions - 1) * divisions + min(i, divisions - 1)
         if full[cell]:
-            out[k] = True
             continue
+        out[k] = False
         for p in range(starts[cell], starts[cell + 1]):
             b = listed[p]
             if boxes[b, 0] <= lon[k] <= boxes[b, 2] and boxes[b, 1] <= lat[k] <= boxes[b, 3]:
