@@ -7,7 +7,7 @@
 steps brought up to date against a build from nothing. ``choice``: thirty changes, and whether the way that each step
 went was the cheaper one. ``example``: the shipped example at a hundred times its points (``--times``), from nothing,
 against a plain script of the same functions. ``large``: what a worker holds at most while four times as many rows go
-through. ``days``: what a store grows by in twenty days, and reading a table then. ``real``: later and earlier releases
+through. ``days``: what a store grows by in twenty days (``--days``), and reading a table then. ``real``: later and earlier releases
 of the example's sources.
 
 Data is seeded. Every contender runs in processes of its own, alternating, and counts with the least CPU time of its
@@ -109,6 +109,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5_000_000)
     parser.add_argument("--dir", type=Path, default=None, help="where the files go; a temporary folder if not given")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--days", type=int, default=20, help="how many days the source changes")
     parser.add_argument("--times", type=int, default=100, help="how many times the points of the example")
     options = parser.parse_args()
     load = os.getloadavg()[0]

@@ -18,7 +18,6 @@ from typing import Any
 from increments import Line, as_contender, measure
 from intake import make_csv
 
-DAYS = 20
 SHARE = 0.05
 RECIPES = """
 import builder as b
@@ -111,7 +110,7 @@ def run(folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[
     costs = {"first build": _child("build", folder=folder, store="store")}
     found: dict[str, Any] = {}
     ratios = []
-    for day in range(1, DAYS + 1):
+    for day in range(1, options.days + 1):
         changed = _child("change", folder=folder, day=day)["changed"]
         found = costs[f"day {day}"] = _child("build", folder=folder, store="store")
         assert found["rows"] == [changed, changed], f"day {day}: {found['rows']} rows changed and not {changed}"
@@ -122,13 +121,21 @@ def run(folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[
     reading = costs["reading"]["layered_s"] / costs["reading"]["plain_s"]
     every = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     return (
-        f"days: {options.rows:,} rows, 5 % changed on each of {DAYS} days; bytes over those of the changed rows",
-        {name: costs[name] for name in ("first build", "day 1", f"day {DAYS}", "last day, from nothing", "reading")},
+        f"days: {options.rows:,} rows, 5 % changed on each of {options.days} days; bytes over those of the changed rows",
+        {
+            name: costs[name]
+            for name in ("first build", "day 1", f"day {options.days}", "last day, from nothing", "reading")
+        },
         [
-            Line("days, written on a day: the median", sorted(ratios)[DAYS // 2], 1.5, every),
+            Line("days, written on a day: the median", sorted(ratios)[options.days // 2], 1.5, every),
             Line("days, written on the first day", ratios[0], 1.5),
-            Line(f"days, written in {DAYS} days", sum(ratios) / DAYS, 4, "same digests"),
-            Line(f"days, reading after {DAYS}", reading, 1.2, f"{costs['reading']['layers']} layers, one plain file"),
+            Line(f"days, written in {options.days} days", sum(ratios) / options.days, 4, "same digests"),
+            Line(
+                f"days, reading after {options.days}",
+                reading,
+                1.2,
+                f"{costs['reading']['layers']} layers, one plain file",
+            ),
         ],
     )
 
