@@ -7,8 +7,8 @@
 steps brought up to date against a build from nothing. ``choice``: thirty changes, and whether the way that each step
 went was the cheaper one. ``example``: the shipped example at a hundred times its points (``--times``), from nothing,
 against a plain script of the same functions. ``large``: what a worker holds at most while four times as many rows go
-through. ``days``: what a store grows by in twenty days (``--days``), and reading a table then. ``real``: later and earlier releases
-of the example's sources.
+through. ``days``: what a store grows by in twenty days (``--days``), and reading a table then. ``real``: real releases
+of the example's sources, one after the other.
 
 Data is seeded. Every contender runs in processes of its own, alternating, and counts with the least CPU time of its
 runs, children and start-up included. Each result is compared with a full build's, digest for digest.

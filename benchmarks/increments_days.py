@@ -120,8 +120,9 @@ def run(folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[
     costs["reading"] = _child("read", folder=folder, store="store")
     reading = costs["reading"]["layered_s"] / costs["reading"]["plain_s"]
     every = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    title = f"days: {options.rows:,} rows, 5 % changed on each of {options.days} days"
     return (
-        f"days: {options.rows:,} rows, 5 % changed on each of {options.days} days; bytes over those of the changed rows",
+        f"{title}; bytes over those of the changed rows",
         {
             name: costs[name]
             for name in ("first build", "day 1", f"day {options.days}", "last day, from nothing", "reading")

@@ -1,4 +1,4 @@
-"""The benchmark of increments runs, and its results have the digests of a build from nothing, which it asserts itself."""
+"""The benchmark of increments runs; that its results have the digests of a build from nothing, it asserts itself."""
 
 import os
 import subprocess
