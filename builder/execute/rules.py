@@ -23,8 +23,11 @@ from builder.tables.among import rows_among
 from builder.tables.arrow import arrow_schema, arrow_type
 from builder.tables.delta import Delta, delta_between
 from builder.tables.frames import to_frame
+from builder.tables.lookup import locate, take
+from builder.tables.order import sort_by_key
 from builder.tables.read import filter_rows
 from builder.tables.schema import Schema
+from builder.tables.update import Known
 
 Bases = Mapping[str, Manifest]
 
@@ -64,11 +67,12 @@ def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
     change = call.counters(**others_of(call, main))
     change.add(sides[0])
     change.subtract(sides[1])
-    touched = pa.Table.from_pandas(change.touched(), preserve_index=False)
-    previous = to_frame(rows_among(call.store, bases[target], touched, schema.names), schema)
-    return Replaced(
-        {output: change.applied(previous)}, {output: touched}, 2 * delta.changed + delta.added + delta.removed
-    )
+    touched = pa.Table.from_pandas(change.touched(), preserve_index=False).select(schema.key)
+    touched = sort_by_key(touched.cast(arrow_schema(schema.select(schema.key))), schema.key)
+    at = locate(call.store, bases[target], touched)
+    after = change.applied(to_frame(take(at.only(at.is_found), schema.names), schema))
+    tested = 2 * delta.changed + delta.added + delta.removed
+    return Replaced({output: after}, {output: touched}, tested, {output: Known(touched, at)})
 
 
 def look_at_read(call: Call, update: UpdateSpec, bases: Bases) -> Untouched:

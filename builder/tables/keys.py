@@ -120,6 +120,12 @@ def _texts(array: pa.Array, start: int, stop: int) -> Texts:
     return Texts(ends, np.frombuffer(data or b"", np.uint8))
 
 
+def without(rows: pa.Table, others: pa.Table, key: Key) -> pa.Table:
+    """The rows whose key none of the others has, both in key order and without nulls in it."""
+    low, high = Keys.of(others, key).ranges(Keys.of(rows, key))
+    return rows.filter(pa.array(low == high))
+
+
 def overlaid(older: pa.Table, newer: pa.Table, key: Key) -> pa.Table:
     """The rows of both in key order, each sorted and of distinct keys; of a key that both hold the newer row."""
     if newer.num_rows == 0 or older.num_rows == 0:

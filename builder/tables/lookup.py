@@ -50,15 +50,6 @@ class Located:
         found: Marks = self.part >= 0
         return found
 
-    def beside(self, other: Located) -> Located:
-        """These, then others of the same version; a part that both lie in is one."""
-        numbers = {opened.path: number for number, opened in enumerate(self.opened)}
-        fresh = [opened for opened in other.opened if opened.path not in numbers]
-        numbers |= {opened.path: len(self.opened) + number for number, opened in enumerate(fresh)}
-        moved = np.array([*(numbers[opened.path] for opened in other.opened), -1])  # the last stands for none
-        part = np.concatenate([self.part, moved[other.part]])
-        return Located(self.schema, (*self.opened, *fresh), part, np.concatenate([self.row, other.row]))
-
     def only(self, marks: Marks | Positions) -> Located:
         """Some of these, by marks or by positions among them."""
         return Located(self.schema, self.opened, self.part[marks], self.row[marks])
@@ -325,20 +316,26 @@ def _are_few(batch: pa.RecordBatch, count: int, needed: Sequence[str]) -> bool:
 
 def _rows(opened: Mapped, rows: Positions, names: Sequence[str]) -> list[pa.Array]:
     """These columns of some rows of a part, copied."""
+    is_run = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1 and bool((np.diff(rows) == 1).all())
+    at = slice(rows[0], rows[-1] + 1) if is_run else rows
     indices = pa.array(rows)
     arrays = []
     for name in names:
         column = opened.batch.column(name)
         if pa.types.is_string(column.type) or pa.types.is_binary(column.type):
-            _check_texts(opened, column, rows)
-        arrays.append(pc.take(column, indices, boundscheck=False))
+            _check_texts(opened, column, at)
+        if is_run:
+            run = column.slice(rows[0], len(rows))
+            arrays.append(pa.concat_arrays([run, run.slice(0, 0)]))
+        else:
+            arrays.append(pc.take(column, indices, boundscheck=False))
     return arrays
 
 
-def _check_texts(opened: Mapped, column: pa.Array, rows: Positions) -> None:
+def _check_texts(opened: Mapped, column: pa.Array, at: Positions | slice) -> None:
     """Refuse texts that would be read from outside of their buffer: no checksum was looked at."""
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset :]
-    start, stop = ends[rows], ends[rows + 1]
+    start, stop = ends[at], ends[1:][at]
     if start.min(initial=0) < 0 or stop.max(initial=0) > (data.size if data else 0) or (stop < start).any():
         raise damaged(opened.path, ValueError("texts lie outside of it"))

@@ -24,7 +24,7 @@ from builder.tables.arrow import arrow_schema
 from builder.tables.batches import hashed_table, words_of
 from builder.tables.cells import differ, hash_rows
 from builder.tables.compaction import compacted
-from builder.tables.keys import Keys
+from builder.tables.keys import Keys, overlaid
 from builder.tables.layers import merged_parts, table_schema
 from builder.tables.lookup import Located, locate, take
 from builder.tables.order import distinct_keys, refuse_duplicates, refuse_null_keys, sort_by_key
@@ -33,6 +33,7 @@ from builder.tables.schema import GEOMETRY, Schema
 from builder.tables.sorting import ROW
 
 Words = npt.NDArray[np.uint64]
+Marks = npt.NDArray[np.bool_]
 
 _HALF, _32 = np.uint64((1 << 32) - 1), np.uint64(32)
 
@@ -45,6 +46,14 @@ class Updated:
     added: int
     removed: int
     changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Keys that were located in a version before, each once, in key order and of its dtypes."""
+
+    keys: pa.Table
+    located: Located
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,7 @@ def write_update(
     folder: PartFolder,
     *,
     read_apart: Collection[str] | None = None,
+    known: Known | None = None,
     describe_row: Callable[[int], str] | None = None,
 ) -> Updated:
     """The version of a keyed table after putting in rows and taking out keys; `base` itself where nothing differs.
@@ -93,6 +103,8 @@ def write_update(
     read_apart
         Columns that somebody reads without all others, and so depends on alone: the new version knows their sums. Of
         others it may not, which costs less. None: of all.
+    known
+        Keys that were located in the base already: where they are those of the upserts these are not looked up again.
     describe_row
         Where a row of `upserts`, counted from 0, stands in the input.
 
@@ -107,21 +119,23 @@ def write_update(
     if not schema.key or not base.total:
         raise error("internal", "a table without a key, or of an older format, was updated")
     upserts = _in_order(upserts, schema, describe_row or (lambda row: f"row {row}"))
-    keys = _gone_alone(gone, upserts, schema)
-    at, out = locate(store, base, upserts), locate(store, base, keys)
+    keys, is_put = _touched(upserts, gone, schema)
+    is_known = known is not None and keys.equals(known.keys)
+    at = known.located if known is not None and is_known else locate(store, base, keys)
     apart = schema.names if read_apart is None else [schema.geometry if n == GEOMETRY else n for n in read_apart]
     wanted = tuple(name for name in schema.names if name in apart)
-    old = _before(base, at.only(at.is_found).beside(out.only(out.is_found)), [n for n in wanted if n in base.columns])
+    old = _before(base, at.only(at.is_found), [n for n in wanted if n in base.columns])
     new = _Side.of(upserts, schema)
-    is_changed = ~at.is_found
-    is_changed[at.is_found] = differ(new.hashes[at.is_found], old.hashes[: int(at.is_found.sum())])
-    counts = (int((~at.is_found).sum()), int(out.is_found.sum()), int((is_changed & at.is_found).sum()))
+    is_new, is_gone = ~at.is_found[is_put], at.is_found & ~is_put
+    is_changed = is_new.copy()
+    is_changed[~is_new] = differ(new.hashes[~is_new], old.hashes[is_put[at.is_found]])
+    counts = (int(is_new.sum()), int(is_gone.sum()), int((is_changed & ~is_new).sum()))
     if not any(counts):
         return Updated(base, 0, 0, 0)
     rows = hashed_table(upserts, new.hashes)
     if not is_changed.all():
         rows = rows.filter(pa.array(is_changed))
-    layer = Layer(_written(rows, folder), _written(keys.filter(pa.array(out.is_found)), folder))
+    layer = Layer(_written(rows, folder), _written(keys.filter(pa.array(is_gone)), folder))
     made = _versioned(base, schema, layer, counts, new, old)
     made = with_sums(store, made, [n for n in wanted if n not in made.columns])
     return Updated(compacted(store, made, folder), *counts)
@@ -136,13 +150,18 @@ def _in_order(upserts: pa.Table, schema: Schema, describe_row: Callable[[int], s
     return ordered.drop_columns([ROW])
 
 
-def _gone_alone(gone: pa.Table, upserts: pa.Table, schema: Schema) -> pa.Table:
-    """The keys to take out that no row puts in, each once and in key order."""
+def _touched(upserts: pa.Table, gone: pa.Table, schema: Schema) -> tuple[pa.Table, Marks]:
+    """All keys that are put in or taken out, each once and in key order; and of each whether a row puts it in."""
     key = schema.key
     plain = arrow_schema(schema.select(key))
-    keys = distinct_keys([gone.select(key).cast(plain)], key)
-    low, high = Keys.of(upserts.select(key).cast(plain), key).ranges(Keys.of(keys, key))
-    return keys.filter(pa.array(low == high))
+    put, out = (rows.select(key).cast(plain) for rows in (upserts, gone))
+    if out.num_rows == 0 or out.equals(put):
+        return put, np.ones(put.num_rows, bool)
+    keys = distinct_keys([out], key)
+    low, high = Keys.of(put, key).ranges(Keys.of(keys, key))
+    is_alone = low == high
+    touched = overlaid(put, keys.filter(pa.array(is_alone)), key)
+    return touched, np.insert(np.ones(put.num_rows, bool), low[is_alone], False)
 
 
 def _before(base: Manifest, found: Located, columns: Sequence[str]) -> _Side:
