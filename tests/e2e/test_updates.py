@@ -237,6 +237,25 @@ def test_a_recipe_that_is_not_what_its_grain_says_is_caught_by_its_first_build(p
     assert "in the whole" in str(found["error"])
 
 
+@pytest.mark.parametrize("of_all", ["1", "people['id'].max() + 1"])
+def test_an_update_that_gives_rows_for_others_than_it_was_given_is_refused(place, of_all):
+    """Two rows for each person, of which one is somebody else's wherever few people are given."""
+    place.recipe(
+        SOURCES
+        + f"""
+@b.recipe(key=["id", "part"], grain=b.rows("people"))
+def halves(people: pd.DataFrame):
+    owner = people["id"] if len(people) > 5 else {of_all}
+    return pd.concat([people.assign(part=0), people.assign(part=1, id=owner)]).sort_values("part", ascending=False)
+"""
+    )
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41", _7="7,a,71"))
+    found = target(place.rebuild(), "halves")["error"]
+    assert (found["code"], "gave rows for others" in found["message"]) == ("not-a-row-recipe", True)
+    assert len(place.load("halves")) == 80
+
+
 def test_an_audit_that_finds_another_result_takes_that_one_and_lets_no_update_count_any_more(place, monkeypatch):
     place.recipe(SOURCES + OWN.replace('change.upserts["x"] + 1', 'change.upserts["x"] + 2'))
     place.built()

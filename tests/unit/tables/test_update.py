@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from builder.errors import BuilderError
@@ -16,10 +17,10 @@ from builder.tables.among import rows_among
 from builder.tables.batches import read_batch
 from builder.tables.compaction import MOST_LAYERS, compacted
 from builder.tables.delta import delta_between, predicted_rows
-from builder.tables.lookup import locate, take
+from builder.tables.lookup import at_positions, locate, take
 from builder.tables.read import read_table
 from builder.tables.schema import Column, Schema
-from builder.tables.update import Updated, write_update
+from builder.tables.update import Known, Updated, write_update
 
 SCHEMA = Schema((Column("k", "string"), Column("n", "int64"), Column("v", "Int64")), ("k", "n"))
 ROWS = [{"k": f"k{i:03}", "n": i % 3, "v": i if i % 4 else None} for i in range(100)]
@@ -248,3 +249,35 @@ def test_rows_that_were_changed_and_changed_back_are_in_no_delta(shelf: Any, bas
         and reverse.changed == 5
         and reverse.upserts(("v",)).to_pylist() == [{"v": r["v"]} for r in ROWS[25:30]]
     )
+
+
+def test_keys_that_were_located_before_are_not_looked_up_again(
+    shelf: Any, base: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, gone = [ROWS[5] | {"v": -1}, {"k": "zzz", "n": 0, "v": 3}], [ROWS[5], ROWS[9], {"k": "nowhere", "n": 0}]
+    expected = changed(shelf, base, rows, gone)
+    keys = SCHEMA.select(SCHEMA.key)
+    touched = shelf.table([ROWS[5], ROWS[9], {"k": "nowhere", "n": 0}, {"k": "zzz", "n": 0}], keys)
+    others = shelf.table([ROWS[5], ROWS[8], {"k": "nowhere", "n": 0}, {"k": "zzz", "n": 0}], keys)
+    looked_up: list[int] = []
+
+    def counted(store: Path, manifest: Manifest, sought: Any) -> Any:
+        looked_up.append(sought.num_rows)
+        return locate(store, manifest, sought)
+
+    monkeypatch.setattr(update, "locate", counted)
+    for known, times in ((touched, []), (others, [4])):
+        looked_up.clear()
+        made = changed(shelf, base, rows, gone, known=Known(known, locate(shelf.path, base, known)))
+        assert (made.manifest.digest, made.added, made.removed, made.changed) == (expected.manifest.digest, 1, 1, 1)
+        assert looked_up == times
+
+
+def test_a_run_of_rows_outlives_what_they_were_copied_from(own_shelf: Any) -> None:
+    rows = [{"k": f"k{i:03}", "n": i, "v": i if i % 3 else None} for i in range(200)]
+    base = own_shelf.write(rows, SCHEMA)
+    taken = take(at_positions(own_shelf.path, base, np.arange(50, 120)), SCHEMA.names)
+    (part,) = base.layers[0].upserts
+    with open(own_shelf.path / part.path, "r+b") as file:
+        file.write(bytes(part.bytes))
+    assert taken.to_pylist() == rows[50:120]

@@ -86,7 +86,7 @@ def test_near_is_true_exactly_in_a_box(count):
     corner = rng.integers(0, 100, (count, 2)).astype(float)
     size = rng.integers(0, 3, (count, 2)) * rng.choice([1, 30], (count, 1), p=[0.9, 0.1])
     boxes = np.concatenate([corner, corner + size], axis=1)
-    lon, lat = rng.integers(-2, 140, (2, 1500)) / rng.choice([1.0, 2.0], (2, 1500))
+    lon, lat = rng.integers(-2, 140, (2, 1500)) / rng.choice([1.0, 2.0, np.nan], (2, 1500), p=[0.5, 0.4, 0.1])
     expected = np.zeros(len(lon), bool)
     for west, south, east, north in boxes:
         expected |= (west <= lon) & (lon <= east) & (south <= lat) & (lat <= north)
