@@ -52,7 +52,7 @@ class ReadyCall:
     def inputs(self, **parameters: Scalar) -> dict[str, Read]:
         """What one member reads."""
         text = partial(filled, values=parameters, spelled=plain_text)
-        reads = {n: None if columns is None else tuple(map(text, columns)) for n, columns in self.reads.items()}
+        reads = {n: None if cs is None else tuple(dict.fromkeys(map(text, cs))) for n, cs in self.reads.items()}
         return {n: Read(reading.ref, reads[n]) for n, reading in self.made.inputs.items()}
 
     def warm(self) -> None:

@@ -20,7 +20,7 @@ from builder.execute.updating import Regiven, Replaced, Unfit, Untouched
 from builder.graph.grains import is_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
-from builder.tables.arrow import arrow_schema, arrow_type
+from builder.tables.arrow import arrow_schema, arrow_type, conform
 from builder.tables.delta import Delta, delta_between
 from builder.tables.frames import to_frame
 from builder.tables.lookup import locate, take
@@ -67,8 +67,8 @@ def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
     change = call.counters(**others_of(call, main))
     change.add(sides[0])
     change.subtract(sides[1])
-    touched = pa.Table.from_pandas(change.touched(), preserve_index=False).select(schema.key)
-    touched = sort_by_key(touched.cast(arrow_schema(schema.select(schema.key))), schema.key)
+    touched = pa.Table.from_pandas(change.touched(), preserve_index=False)
+    touched = sort_by_key(conform(touched, schema.select(schema.key), place=call.place), schema.key)
     at = locate(call.store, bases[target], touched)
     after = change.applied(to_frame(take(at.only(at.is_found), schema.names), schema))
     tested = 2 * delta.changed + delta.added + delta.removed

@@ -336,6 +336,8 @@ def _check_texts(opened: Mapped, column: pa.Array, at: Positions | slice) -> Non
     """Refuse texts that would be read from outside of their buffer: no checksum was looked at."""
     _, offsets, data = column.buffers()
     ends = np.frombuffer(offsets, np.int32)[column.offset :]
+    if len(ends) <= len(column):
+        raise damaged(opened.path, ValueError("not all of its texts have an end"))
     start, stop = ends[at], ends[1:][at]
     if start.min(initial=0) < 0 or stop.max(initial=0) > (data.size if data else 0) or (stop < start).any():
         raise damaged(opened.path, ValueError("texts lie outside of it"))

@@ -195,6 +195,19 @@ b.count_by("lone", of="placed[set=b]", by=["in_b"])
     assert place.project.show("counts[set=b]").to_json()["key"] == ["in_b"]
 
 
+def test_a_member_may_count_by_the_very_column_that_it_sums(site) -> None:
+    site.write("data/sold.csv", "id,shop,size\n1,a,2\n2,b,2\n3,a,5\n")
+    site.recipe(
+        """
+b.source("sold", "data/sold.csv", key="id")
+b.count_by("by", of="sold", by=["{what}"], each={"what": ["shop", "size"]}, sums={"total": "size"}, counts="n")
+"""
+    )
+    site.built()
+    assert rows(site.load("by[what=shop]")) == [("a", 2, 7), ("b", 1, 2)]
+    assert rows(site.load("by[what=size]")) == [(2, 2, 4), (5, 1, 5)]
+
+
 def test_points_may_be_a_whole_family(site) -> None:
     site.write("data/regions.geojson", geojson(BOXES))
     for state, x in (("CA", 0.5), ("WA", 1.5)):

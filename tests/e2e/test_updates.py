@@ -517,6 +517,26 @@ def test_a_group_of_nulls_that_changes_has_no_row_to_replace(place):
     assert_as_from_nothing(place)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "declared", "value", "code"),
+    [("Int64", "decimal(9,1)", "2", None), ("float64", "Int64", "1.5", "bad-value"), ("float64", "Int64", "2.0", None)],
+)
+def test_counters_of_another_dtype_than_their_source_end_as_a_full_run_does(place, dtype, declared, value, code):
+    place.write("data/people.csv", PEOPLE)
+    place.recipe(
+        f"""
+b.source("people", "data/people.csv", key="id", columns={{"x": "{dtype}"}})
+b.count_by("sizes", of="people", by=["x"], columns={{"x": "{declared}", "n": "int64"}})
+"""
+    )
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4=f"4,a,{value}"))
+    error = target(place.rebuild(), "sizes")["error"]
+    assert (error and error["code"]) == code, error
+    if code is None:
+        assert_as_from_nothing(place)
+
+
 def test_a_grain_that_no_build_was_made_by_is_tried_first(place):
     shares = """
 @b.recipe(key=["team", "id"], grain=b.groups("team", "people"))

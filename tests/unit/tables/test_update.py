@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from builder.errors import BuilderError
@@ -14,10 +15,10 @@ from builder.store.manifest import Manifest, empty_table
 from builder.store.parts import PartFolder
 from builder.tables import part_writer, update
 from builder.tables.among import rows_among
-from builder.tables.batches import read_batch
+from builder.tables.batches import Mapped, read_batch
 from builder.tables.compaction import MOST_LAYERS, compacted
 from builder.tables.delta import delta_between, predicted_rows
-from builder.tables.lookup import at_positions, locate, take
+from builder.tables.lookup import Located, at_positions, locate, take
 from builder.tables.read import read_table
 from builder.tables.schema import Column, Schema
 from builder.tables.update import Known, Updated, write_update
@@ -281,3 +282,20 @@ def test_a_run_of_rows_outlives_what_they_were_copied_from(own_shelf: Any) -> No
     with open(own_shelf.path / part.path, "r+b") as file:
         file.write(bytes(part.bytes))
     assert taken.to_pylist() == rows[50:120]
+
+
+@pytest.mark.parametrize("rows", [[3], [3, 4], [1, 4], [5]])
+def test_texts_whose_ends_were_cut_off_are_not_read(tmp_path: Path, rows: list[int]) -> None:
+    batch = pa.record_batch({"k": pa.array(["a", "b", "c", "d", "e", "f"])})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    raw = bytearray(sink.getvalue().to_pybytes())
+    at = raw.find((28).to_bytes(8, "little"))  # the bytes of seven offsets, in the batch's own description
+    raw[at : at + 8] = (16).to_bytes(8, "little")
+    cut = pa.ipc.open_file(pa.py_buffer(bytes(raw))).get_batch(0)
+    schema = Schema((Column("k", "string"),))
+    located = Located(schema, (Mapped(tmp_path, cut, None, {}),), np.zeros(len(rows), np.int64), np.array(rows))
+    with pytest.raises(BuilderError) as caught:
+        take(located, ("k",))
+    assert caught.value.code == "store-damaged"
