@@ -102,6 +102,21 @@ def words(s: pd.DataFrame): return b"words " * 100
     assert set(site.states().values()) == {"fresh"}
 
 
+def test_fsck_tells_of_what_cannot_be_mended_until_its_source_is(halves: Any) -> None:
+    good = (halves.root / "data" / "s.csv").read_text()
+    halves.site.write("data/s.csv", good + good.splitlines()[-1] + "\n")
+    part_of(halves.root, "t").unlink()
+    halves.run("fsck", "--repair", "--inline", code=0)
+    assert halves.run("fsck", code=0)["problems"] == []
+    (halves.root / "out" / "t.parquet").unlink()
+    (found,) = halves.run("fsck", "--repair", "--inline", code=1)["problems"]
+    assert (found["problem"], found["place"], found["repaired"]) == ("published file missing", "out/t.parquet", False)
+    halves.site.write("data/s.csv", good)
+    halves.site.built()
+    assert halves.run("fsck", code=0)["problems"] == []
+    pd.testing.assert_frame_equal(halves.site.load("t"), halves.loaded["t"])
+
+
 def test_no_flipped_bit_of_a_part_is_ever_read_as_another_value(halves: Any) -> None:
     part = part_of(halves.root, "t")
     sound = part.read_bytes()

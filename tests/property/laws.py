@@ -179,7 +179,7 @@ class Chain:
         elif what == "damage":
             self.damage(rng)
         else:
-            problems = self.project().fsck().problems
+            problems = self.problems()
             claim(not problems, f"fsck found {problems}")
         self.whole()
         self.again("after " + what)
@@ -188,32 +188,43 @@ class Chain:
     def damage(self, rng: random.Random) -> None:
         """Lose or spoil a part; fsck finds and mends it."""
         store = self.root / ".builder"
-        parts = sorted({*files_of(store, "parts"), *(p for p in self.named_parts() if p.startswith("inline/"))})
-        if not parts:
+        # Ordered by what is in them, for their names differ each time that the chain is played.
+        contents = {p: hashlib.sha256((store / p).read_bytes()).hexdigest() for p in files_of(store, "parts")}
+        contents |= {p: digest for p, digest in self.named_parts().items() if p.startswith("inline/")}
+        if not contents:
             return
-        path = store / rng.choice(parts)
+        path = store / rng.choice(sorted(contents, key=lambda p: (contents[p], p)))
         if not path.exists():
             spoil_inline(store, path.relative_to(store).as_posix())
         elif rng.random() < 0.5:
             path.unlink()
         else:
             path.write_bytes(path.read_bytes()[:-1] + b"?")
-        known = {p for p in self.named_parts() if store / p == path}
+        is_known = path.relative_to(store).as_posix() in self.named_parts()
         self.finished = set()
         if rng.random() < 0.3:
             self.killed(rng, lambda: self.project().fsck(repair=True, inline=True), is_damaged=True)
         else:
-            found = self.project().fsck(repair=True, inline=True)
-            claim(bool(found.problems) == bool(known), f"{path.name} was damaged, fsck found {found.problems}")
+            found = self.problems(repair=True, inline=True)
+            claim(bool(found) == is_known, f"{path.name} was damaged, fsck found {found}")
         self.project().fsck(repair=True, inline=True)
-        problems = self.project().fsck().problems
+        problems = self.problems()
         claim(not problems, f"fsck found {problems} after a repair")
         self.rebuild()
 
-    def named_parts(self) -> set[str]:
-        """Paths of all parts that the ledger names."""
+    def problems(self, **options: bool) -> list[tuple[str, str, bool]]:
+        """What fsck finds wrong, but for published files of targets that lost their version and cannot be built."""
+        found = self.project().fsck(**options).problems
         ledger = Ledger.open(self.root / ".builder")
-        found = set(ledger.part_paths())
+        currents = ledger.currents()
+        lost = {f"out/{path}" for name, (_, path, _) in ledger.published().items() if name not in currents}
+        ledger.close()
+        return [p for p in found if not (p[0].startswith("published file") and p[1] in lost)]
+
+    def named_parts(self) -> dict[str, str]:
+        """The digest of each part that the ledger names, by its path."""
+        ledger = Ledger.open(self.root / ".builder")
+        found = {p.path: p.digest for _, manifest in ledger.manifests() for p in manifest.parts}
         ledger.close()
         return found
 
