@@ -62,6 +62,56 @@ def change_cells(site: Site, rng: random.Random) -> str | None:
     return f"change {COLUMNS[column]} of row {at} of {source.path(member)}"
 
 
+def change_all(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None or not picked[2].rows:
+        return None
+    source, member, csv = picked
+    csv.rows = [make_row(source, rng, row[0]) for row in csv.rows]
+    return f"change all rows of {source.path(member)}"
+
+
+def move_key(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None or not picked[2].rows:
+        return None
+    source, member, csv = picked
+    at = rng.randrange(len(csv.rows))
+    (number,) = free_ids(source, rng, 1)
+    csv.rows[at] = (number, *csv.rows[at][1:])
+    return f"let row {at} of {source.path(member)} have the id {number}"
+
+
+def empty_table(site: Site, rng: random.Random) -> str | None:
+    picked = _pick_csv(site, rng)
+    if picked is None:
+        return None
+    picked[2].rows = []
+    return f"delete all rows of {picked[0].path(picked[1])}"
+
+
+def change_schema(site: Site, rng: random.Random) -> str | None:
+    """Let a table have another column or one less, another order of columns, other dtypes, or dtypes to be inferred."""
+    found = [s for s in site.world.sources.values() if s.is_table]
+    if not found:
+        return None
+    source = rng.choice(found)
+    match rng.choice(["column", "order", "dtype", "declaration"]):
+        case "column":
+            is_there = "d" in source.columns
+            source.columns = [c for c in source.columns if c != "d"] if is_there else [*source.columns, "d"]
+            return f"{'take the column d from' if is_there else 'add the column d to'} {source.name}"
+        case "order":
+            source.columns = rng.sample(source.columns, len(source.columns))
+            return f"let {source.name} have the columns {source.columns}"
+        case "dtype":
+            source.a_dtype = "float64" if source.a_dtype == "Int64" else "Int64"
+            return f"declare a of {source.name} as {source.a_dtype}"
+        case _:
+            source.is_declared = not source.is_declared
+            return f"{'declare' if source.is_declared else 'infer'} the dtypes of {source.name}"
+
+
 def change_file(site: Site, rng: random.Random) -> str | None:
     found = list(_files(site, of_table=False))
     if not found:
@@ -214,6 +264,24 @@ def change_constant(site: Site, rng: random.Random) -> str | None:
     return f"change a constant in {recipe.name}"
 
 
+def change_update(site: Site, rng: random.Random) -> str | None:
+    found = [r for r in site.world.recipes.values() if r.grain == "update"]
+    if not found:
+        return None
+    recipe = rng.choice(found)
+    recipe.patience = rng.choice([p for p in (None, 0, 1, 3) if p != recipe.patience])
+    return f"let the update of {recipe.name} ask for a full run beyond {recipe.patience} rows"
+
+
+def change_declaration(site: Site, rng: random.Random) -> str | None:
+    found = [r for r in site.world.recipes.values() if r.body in ("filter", "derive", "join")]
+    if not found:
+        return None
+    recipe = rng.choice(found)
+    recipe.is_declared = not recipe.is_declared
+    return f"{'declare' if recipe.is_declared else 'infer'} the dtypes of {recipe.name}"
+
+
 def change_helper(site: Site, rng: random.Random) -> str | None:
     site.world.step += 1
     return "change a constant two calls away"
@@ -266,10 +334,11 @@ def lift_traps(site: Site, rng: random.Random) -> str | None:
 
 
 def is_ill(world: World) -> bool:
-    """Whether something is broken, lost or made to fail."""
-    contents = [c for s in world.sources.values() for c in s.files.values()]
-    is_broken = any(isinstance(c, Csv) and c.is_broken for c in contents) or any(s.lost for s in world.sources.values())
-    return is_broken or any(r.trap is not None or r.limit is not None for r in world.recipes.values())
+    """Whether something is broken, lost, repeated or made to fail."""
+    tables = [(s, c) for s in world.sources.values() for c in s.files.values() if isinstance(c, Csv)]
+    is_broken = any(c.is_broken for _, c in tables) or any(s.lost for s in world.sources.values())
+    is_repeated = any(s.is_keyed and len({r[0] for r in c.rows}) < len(c.rows) for s, c in tables)
+    return is_broken or is_repeated or any(r.trap is not None or r.limit is not None for r in world.recipes.values())
 
 
 def mend_all(site: Site) -> str:
@@ -354,10 +423,11 @@ CHANCES: dict[int, list[Edit]] = {
     10: [change_cells],
     5: [insert_row, restore_file, revert],
     4: [change_file, delete_row, mend_csv, change_constant, change_parameters, lift_traps],
-    3: [sort_rows, respell, delete_file, revert_data, set_trap],
-    2: [break_csv, touch, rewrite, rename_file, add_file, rename_recipe, add_recipe, swap_outputs],
+    3: [sort_rows, respell, delete_file, revert_data, set_trap, move_key, change_update],
+    2: [break_csv, touch, rewrite, rename_file, add_file, rename_recipe, add_recipe, swap_outputs, change_all,
+        empty_table, change_schema],
     1: [duplicate_key, change_helper, unused_helper, comment, set_limit, set_version, set_publish, publish_all,
-        drop_recipe, no_edit],
+        drop_recipe, no_edit, change_declaration],
 }  # fmt: skip
 EDITS = [(weight, edit) for weight, edits in CHANCES.items() for edit in edits]
 

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from edits import Site, edit
 from worlds import make_world
 
 from builder.compile import choice
+from builder.errors import BuilderError
 from builder.execute import attempt
 from builder.execute.attempt import disk_crash
 from builder.project import Project
@@ -50,7 +51,7 @@ class Chain:
     skipped: frozenset[int] = frozenset()
     said: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    finished: set[tuple[str, str]] = field(default_factory=set)
+    finished: set[tuple[str, str, str]] = field(default_factory=set)
     cleans: dict[str, Clean] = field(default_factory=dict)
 
     def play(self, length: int) -> None:
@@ -85,6 +86,7 @@ class Chain:
         """Rebuild in one of the ways there are, and prove the result; small outputs lie in files, or in the ledger."""
         attempt.INLINE_BYTES = rng.choice([None, INLINE_BYTES])
         self.disturb(rng)
+        self.accept(rng)
         way = rng.random()
         if way < 0.22:
             self.killed(rng, lambda: self.project().rebuild(inline=True))
@@ -109,6 +111,15 @@ class Chain:
             else:
                 path.write_bytes(b"someone wrote here")
                 self.note(f"write into {path.relative_to(self.root)}")
+
+    def accept(self, rng: random.Random) -> None:
+        """Mostly someone accepts the new schema of a source that the last rebuild refused for it."""
+        refused = [s for s in self.run.sources if s.error is not None] if self.said[1:] else []
+        for name in sorted({base_of(s.name) for s in refused if s.error.code == "schema-drift"}):
+            if name in self.site.world.sources and rng.random() < 0.7:
+                self.note(f"accept {name}")
+                with suppress(BuilderError):  # there may be no file now, or a broken one
+                    self.project().accept(name)
 
     def note(self, text: str) -> None:
         self.said[-1] += f"; {text}"
@@ -266,7 +277,11 @@ class Chain:
         return replace(self.project().config, store=folder / "store", out=folder / "out")
 
     def not_again(self, run: Any) -> None:
-        """What was finished once under a key, and is still in the store, is never run again."""
+        """What was finished once under a key, and is still in the store, is never run again.
+
+        An own update that changed has to make anew what was built through it: its fingerprint counts with the key.
+        """
+        recipes = self.graph.recipes
         currents = self.currents(self.root / ".builder")
         impure = {r.name for r in self.site.world.recipes.values() if not r.is_pure}
         for target in run.targets:
@@ -275,9 +290,14 @@ class Chain:
                 self.count(f"via {target.via}")
             key = currents[target.name][1] if target.name in currents else ""
             if target.outcome in ("built", "unchanged") and base_of(target.name) not in impure:
-                claim((target.name, key) not in self.finished, f"{target.name} ran again under a key that was built")
+                done = (target.name, key, recipes[base_of(target.name)].update)
+                claim(done not in self.finished, f"{target.name} ran again under a key that was built")
         bad = {t.name for t in run.targets if t.outcome in BAD}
-        self.finished |= {(n, key) for n, (_, key) in currents.items() if n not in bad}
+        self.finished |= {
+            (n, key, recipes[base_of(n)].update)
+            for n, (_, key) in currents.items()
+            if n not in bad and base_of(n) in recipes
+        }
 
     def clean(self, targets: list[str] | None) -> Clean:
         """A build of the present project in an empty store; the same one where the project was like this before."""

@@ -7,6 +7,7 @@ read any of them. `World.write` lays it out as real files. The same seed gives t
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bodies import HELPERS, NARROW_BODIES, READY_BODIES, TABLE_BODIES, VALUE_BOD
 
 WORDS = ["ash", "oak", "elm", 'fir "x"', "yew, old", "", "NA", "birk\u00f6"]
 COLUMNS = ["id", "a", "b", "c"]
-DTYPES = '{"id": "int64", "a": "Int64", "b": "string", "c": "float64"}'
+DTYPES = {"id": "int64", "a": "Int64", "b": "string", "c": "float64"}
 
 FRAMES = (*TABLE_BODIES, *NARROW_BODIES, *READY_BODIES, "counts", "head")
 
@@ -33,8 +34,10 @@ class Csv:
     ends: str = "\n"
     is_broken: bool = False
 
-    def text(self) -> str:
-        lines = [",".join(COLUMNS), *(",".join(self._cell(v) for v in row) for row in self.rows)]
+    def text(self, columns: Sequence[str]) -> str:
+        """The file, with these columns; ``d`` follows from the others."""
+        rows = ([dict(zip(COLUMNS, row, strict=True), d=f"d{row[0] % 3}")[c] for c in columns] for row in self.rows)
+        lines = [",".join(columns), *(",".join(self._cell(v) for v in row) for row in rows)]
         if self.is_broken:
             lines.append("7,8")
         return self.ends.join(lines) + self.ends
@@ -54,7 +57,7 @@ class Plain:
 
     content: str
 
-    def text(self) -> str:
+    def text(self, columns: Sequence[str]) -> str:
         return self.content
 
 
@@ -70,6 +73,8 @@ class Source:
     is_table: bool
     is_keyed: bool
     is_declared: bool
+    columns: list[str] = field(default_factory=COLUMNS.copy)
+    a_dtype: str = "Int64"
     files: dict[str, Content] = field(default_factory=dict)
     lost: dict[str, Content] = field(default_factory=dict)
 
@@ -92,7 +97,7 @@ class Source:
     def code(self) -> str:
         words = [f'"{self.reference}"', f'"{self.pattern}"']
         words += ['key="id"'] if self.is_keyed else []
-        words += [f"columns={DTYPES}"] if self.is_table and self.is_declared else []
+        words += [f"columns={DTYPES | {'a': self.a_dtype}}"] if self.is_table and self.is_declared else []
         return f"b.source({', '.join(words)})"
 
 
@@ -130,6 +135,9 @@ class Recipe:
     is_frame: bool = True
     grain: str = ""  # "", rows, groups or update
     is_lookup: bool = False
+    is_declared: bool = False
+    patience: int | None = None
+    """Beyond how many changed rows its own update asks for a full run; None for never."""
 
     @property
     def is_table(self) -> bool:
@@ -156,7 +164,7 @@ class World:
 
     def files(self) -> dict[str, str]:
         """All files of the project by path."""
-        found = {s.path(m): c.text() for s in self.sources.values() for m, c in s.files.items()}
+        found = {s.path(m): c.text(s.columns) for s in self.sources.values() for m, c in s.files.items()}
         unused = f"\n\ndef unused():\n    return {self.unused}\n\n" if self.unused else ""
         found["recipes/_helpers.py"] = HELPERS.format(step=self.step, unused=unused)
         found["recipes/main.py"] = self._main()
@@ -225,12 +233,15 @@ class World:
         words += ['outputs=("good", "bad")'] if recipe.body == "split" else []
         if recipe.trap is None and recipe.grain in ("rows", "groups"):  # a trap looks at the whole of its input
             words += [f'grain=b.{recipe.grain}({"" if recipe.grain == "rows" else repr("b") + ", "}"t")']
+        words += [f"columns={DTYPES}"] if recipe.is_declared else []
         words += self._words(recipe)
         words += [f"check=lambda v: size(v) if len(v) < {recipe.limit} else False"] if recipe.limit is not None else []
         kinds = [self._annotation(r, recipe) for r in recipe.reads]
         arguments = [f"{n}{k}" for n, k in zip(names, kinds, strict=True)] + ([parameter] if parameter else [])
         body = (TABLE_BODIES | NARROW_BODIES | VALUE_BODIES)[recipe.body]
         body = body.replace("CONST", str(recipe.const)).replace("PARAM", f"str({parameter})" if parameter else "0")
+        if recipe.is_declared:  # these and no others
+            body = f"    t = t[{COLUMNS}].copy()\n{body}"
         if recipe.trap is not None:
             body = f"    if int(size(t), 16) % 3 == {recipe.trap}:\n        raise ValueError('trapped')\n{body}"
         if recipe.comment:
@@ -243,8 +254,8 @@ class World:
         if recipe.grain != "update" or recipe.trap is not None:
             return ""
         answer = f"b.Delta({recipe.name}(deltas['t'].upserts), deltas['t'].deleted)"
-        if recipe.const % 3 == 0:
-            answer = f"b.FULL if len(deltas['t'].upserts) > 1 else {answer}"
+        if recipe.patience is not None:
+            answer = f"b.FULL if len(deltas['t'].upserts) > {recipe.patience} else {answer}"
         return f"\n\n@{recipe.name}.update\ndef {recipe.name}_update(previous, deltas):\n    return {answer}\n"
 
     def _words(self, recipe: Recipe) -> list[str]:
@@ -332,7 +343,9 @@ def make_row(source: Source, rng: random.Random, number: int | None = None) -> R
 def make_recipe(world: World, rng: random.Random) -> Recipe:
     owners = [*world.sources, *world.recipes]
     tables = [o for o in owners if world.is_standard(o)]
-    body = rng.choice([*TABLE_BODIES, "filter", "derive", *NARROW_BODIES, *READY_BODIES, *VALUE_BODIES])
+    # More of those that have an update of their own kind.
+    often = ("filter", "derive", "derive", "shapes", "assign", "assign", "assign")
+    body = rng.choice([*TABLE_BODIES, *NARROW_BODIES, *READY_BODIES, *VALUE_BODIES, *often])
     recipe = Recipe(world.fresh("r"), body, [], rng.randint(1, 9))
     first = rng.choice(tables if body in FRAMES else owners)
     parameter = world.family_of(first)
@@ -355,8 +368,9 @@ def make_recipe(world: World, rng: random.Random) -> Recipe:
         recipe.grain = rng.choice(["rows", "rows", "rows", ""]) if not reads.gather else ""
     if recipe.body == "grouped":
         recipe.is_keyed, recipe.grain = rng.random() < 0.9, "" if reads.gather else rng.choice(["groups", ""])
-    if recipe.body == "derive" and is_by_key and not recipe.each and rng.random() < 0.3:
-        recipe.grain = "update"
+    if recipe.body == "derive" and is_by_key and not recipe.each and rng.random() < 0.4:
+        recipe.grain, recipe.patience = "update", 1 if recipe.const % 3 == 0 else None
+    recipe.is_declared = recipe.body in ("filter", "derive", "join") and rng.random() < 0.35
     recipe.is_lookup = recipe.body == "join" and recipe.grain == "rows" and _is_keyed(world, recipe.reads[1].owner)
     _add_moods(recipe, rng)
     return recipe
@@ -375,7 +389,8 @@ def _add_second(world: World, recipe: Recipe, rng: random.Random) -> None:
         other = rng.choice(plain)
         recipe.reads.append(Reads(other, _output(world, other, rng)))
     elif recipe.body in wanted:
-        recipe.body = "filter" if recipe.body == "join" else "count"
+        is_keyed = _is_keyed(world, recipe.reads[0].owner)
+        recipe.body = "filter" if recipe.body == "join" else "shapes" if is_keyed else "count"
 
 
 def _add_moods(recipe: Recipe, rng: random.Random) -> None:
