@@ -56,10 +56,11 @@ class Accepted:
 
 
 def accept(project: Project, name: str) -> Accepted:
-    """Take a source's present columns and dtypes as its schema."""
+    """Take a source's present columns and dtypes as its schema; an error where there is no file to read them from."""
     from builder.execute.work import intake_spec
     from builder.formats.family import infer_family
     from builder.sense.pins import write_pin
+    from builder.sense.sense import missing_source
     from builder.store.disk import make_folder, remove
 
     base = parse_reference(name).base
@@ -76,6 +77,8 @@ def accept(project: Project, name: str) -> Accepted:
                 hint="name one of the sources",
             )
         members = [n for n, s in situation.sources.items() if s.base == base]
+        if not members:
+            raise missing_source(base, declared)
         for member in members:
             problem = situation.sources[member].problem
             if problem is not None:

@@ -235,7 +235,7 @@ class Sensor:
                 path = str(copy_path(self.config.store / "remote", item.path, version.digest))
                 files.append(SourceFile(item.name, path, item.shown, version.size, version.digest))
         if not files:
-            return Sensed(name, base, problem=_missing(name, source))
+            return Sensed(name, base, problem=missing_source(name, source))
         content = digest_of("files", *(text for file in files for text in (file.name, file.digest)))
         return Sensed(name, base, tuple(files), content)
 
@@ -257,7 +257,7 @@ class Sensor:
         return {base: pin for base, pin in found if pin is not None}
 
 
-def _missing(name: str, source: SourceDecl) -> BuilderError:
+def missing_source(name: str, source: SourceDecl) -> BuilderError:
     """The error of a source that has no file."""
     shown = shown_url(source.path) if is_remote(source.path) else source.path
     return error(

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from shapely.geometry import MultiPolygon, Point, box
 
+from builder.errors import BuilderError
+
 FRAME = pd.DataFrame({"id": [3, 1, 2], "name": ["c", "a", None], "x": [1.5, None, 2.0]})
 PLACES = gpd.GeoDataFrame({"id": [2, 1], "name": ["b", "a"]}, geometry=[Point(2, 3), Point(1, 2)], crs=4326)
 PASS = "\n@b.recipe(key='id')\ndef copy(src):\n    return src\n"
@@ -423,6 +425,17 @@ def test_a_new_member_that_drifts_is_refused_until_it_is_accepted(site):
     assert site.load("clean[state=WA]")["v"].to_list() == ["many"] and site.load("clean[state=CA]")["v"].to_list() == [
         "1"
     ]
+
+
+def test_a_family_without_members_has_no_schema_to_accept(site):
+    site.write("data/shops/CA.csv", "id,v\n1,1\n")
+    site.recipe(MEMBERS)
+    site.built()
+    (site.root / "data/shops/CA.csv").unlink()
+    with pytest.raises(BuilderError) as caught:
+        site.project.accept("shops")
+    assert (caught.value.code, caught.value.place) == ("source-missing", "data/shops/{state}.csv")
+    assert json.loads((site.root / "schemas/shops.json").read_text())["columns"]["v"] == "int64"
 
 
 def test_a_committed_pin_decides_and_its_change_is_a_change(site):
