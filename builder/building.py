@@ -58,21 +58,24 @@ def rebuild(
     sources_only: bool = False,
 ) -> Run:
     """What a rebuild did; see `Project.rebuild`."""
-    began = time.perf_counter()
     config = project.config
     with locked(config.store):
         ledger = Ledger.open(config.store, create=True)
         noted = Noted(config.store)
-        try:
+
+        saved = plan or {}
+        names = [targets] if isinstance(targets, str) else list(targets or ()) or saved.get("targets")
+        early = [first] if isinstance(first, str) else list(first)
+
+        def once(plan: Mapping[str, Any] | None, is_forced: bool) -> tuple[Run, bool]:
+            """One run, and whether it left what only another can bring to its end."""
+            began = time.perf_counter()
             situation = project.situation(progress)
             recall = Recall(ledger)
             if plan is not None:
                 _check_plan(plan, situation, recall)
-            saved = plan or {}
-            wanted = project.selected(situation, targets)
-            if wanted is None:
-                wanted = saved.get("targets")
-            made = project.planned(situation, recall, wanted, is_forced=all or bool(saved.get("all")))
+            wanted = project.selected(situation, names)
+            made = project.planned(situation, recall, wanted, is_forced=is_forced)
             if sources_only:
                 made = _only_sources(made)
             build = _Build(project, situation, recall, made, is_partial=wanted is not None or sources_only)
@@ -80,7 +83,13 @@ def rebuild(
             make_runners = partial(
                 _make_runners, project, situation, told, workers, scheduler, cluster=cluster, is_inline=inline
             )
-            return build.run(began, make_runners, told, fail_fast, needed_first(project, situation, first))
+            run = build.run(began, make_runners, told, fail_fast, needed_first(project, situation, early))
+            return run, build.has_lost
+
+        try:
+            run, has_lost = once(plan, all or bool(saved.get("all")))
+            # What was updated before by what turned out to be no update is stale now, and that is for this command.
+            return run.with_rest(once(None, False)[0]) if has_lost else run
         finally:
             noted.close()
             ledger.close()
@@ -99,6 +108,8 @@ class _Build:
         names = published_targets(situation.graph, project.config.publish, project._publish_list(situation))
         self.published = names
         self.hooks: Hooks | None = None
+        self.has_lost = False
+        """Whether targets that were fresh are so no more, for an update that they came from was refuted."""
 
     def told(self, *observers: Observer) -> Observer:
         """All that hear of the run: these, and the project's hooks."""
@@ -222,6 +233,7 @@ class _Build:
     def _report(self, driver: Driver, number: int, began: float, retired: tuple[str, ...], publisher: Publisher) -> Run:
         """What the run did, with the outcome of the whole."""
         has_failed = bool(driver.outcomes.failed or publisher.problems)
+        self.has_lost = bool(driver.outcomes.distrusted) and not driver.is_stopping
         has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.outcomes.targets)
         outcome = "built" if has_work or retired else "nothing"
         if driver.is_interrupted:
@@ -237,6 +249,7 @@ class _Build:
         )
         is_complete = (
             outcome in ("built", "nothing")
+            and not driver.outcomes.distrusted
             and len(driver.outcomes.targets) + fresh == sum(1 for _ in graph.targets)
             and all(s.problem is None for s in self.situation.sources.values())
         )

@@ -22,6 +22,8 @@ FIXED_S = 0.05
 """What an update costs however little changed, until it was measured; also what is lost without regret on a small
 table: there the share decides, so that the same change goes the same way each time."""
 
+SLOWER = "a full run is predicted to be faster"
+
 _APART = 3
 """How many times larger one update must have been than another, for the two to tell what a row costs."""
 
@@ -45,7 +47,9 @@ class Read:
     rows: int
 
 
-def choose(rule: str, rows: int, of: Read, whole: Sequence[Tried], updates: Sequence[Tried]) -> Choice:
+def choose(
+    rule: str, rows: int, of: Read, whole: Sequence[Tried], updates: Sequence[Tried], *, is_required: bool = False
+) -> Choice:
     """The cheaper way to bring a step up to date.
 
     Parameters
@@ -56,6 +60,8 @@ def choose(rule: str, rows: int, of: Read, whole: Sequence[Tried], updates: Sequ
         All that a full run reads.
     whole, updates
         The latest attempts of either way.
+    is_required
+        Whether an update is taken whatever it costs.
     """
     full_s = _full_s(whole, of)
     slope_s = (full_s or 0.0) / CROSSING[rule] / max(1, of.rows)
@@ -63,12 +69,13 @@ def choose(rule: str, rows: int, of: Read, whole: Sequence[Tried], updates: Sequ
     share = rows / max(1, of.rows)
     if update_s is None and full_s is not None:
         update_s = FIXED_S + slope_s * rows
-    if always:
-        return Choice(True, update_s, full_s, rows)
     if update_s is None or full_s is None:
-        return Choice(share < WORTH * CROSSING[rule], update_s, full_s, rows)
-    is_as_good = share < CROSSING[rule] and update_s - full_s < FIXED_S
-    return Choice(is_as_good or update_s < WORTH * full_s, update_s, full_s, rows)
+        is_update = share < WORTH * CROSSING[rule]
+    else:
+        is_as_good = share < CROSSING[rule] and update_s - full_s < FIXED_S
+        is_update = is_as_good or update_s < WORTH * full_s
+    is_update = is_update or always or is_required
+    return Choice(is_update, update_s, full_s, rows, "" if is_update else SLOWER)
 
 
 def _full_s(whole: Sequence[Tried], of: Read) -> float | None:

@@ -27,6 +27,10 @@ NEAR_EDGES = 0.25
 counties."""
 
 
+REFUTED = "an update of it came out otherwise than a full run"
+"""Why a step runs whole whose updates count no more."""
+
+
 class Past(Protocol):
     """What a ledger tells of versions and of attempts."""
 
@@ -35,6 +39,9 @@ class Past(Protocol):
 
     def difference(self, old: Digest, new: Digest) -> tuple[int, int, int] | None:
         """Rows that differ between two digests, where that was counted."""
+
+    def is_distrusted(self, recipe: str, fingerprint: str) -> bool:
+        """Whether an update by this code was refuted by a full run."""
 
     def ways(self, steps: Iterable[str]) -> Mapping[str, Tries]:
         """The latest attempts of each step that ran whole, and those that were updates."""
@@ -52,12 +59,18 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
         step = graph.steps[name]
         recipe = graph.recipes[step.recipe]
         basis = basis_of(step, recipe, step_fields(step, plan.situation, read), memory)
-        share = None if isinstance(basis, str) else _share(plan, memory, past, step, basis, shares)
-        if isinstance(basis, str) or share is None:
+        if not isinstance(basis, str) and past.is_distrusted(recipe.name, recipe.fingerprint + recipe.update):
+            basis = REFUTED
+        if isinstance(basis, str):
+            found[name] = Choice(False, None, None, None, basis)
+            continue
+        share = _share(plan, memory, past, step, basis, shares)
+        if share is None:
             continue
         shares.update(dict.fromkeys(step.targets, share))
         held = {n: _held(plan, memory, n) for n in step.reads}
-        found[name] = choice_of(step, basis, min(1.0, share), held, tried[name])
+        is_required = recipe.policy == "require"
+        found[name] = choice_of(step, basis, min(1.0, share), held, tried[name], is_required=is_required)
     return found
 
 
@@ -112,14 +125,22 @@ def share_between(past: Past, old: Manifest, new: Manifest) -> float:
     return 1.0 if layers is None else sum(layer.rows for layer in layers) / most
 
 
-def choice_of(step: Step, basis: Basis, share: float, held: Mapping[str, Manifest | None], tried: Tries) -> Choice:
+def choice_of(
+    step: Step,
+    basis: Basis,
+    share: float,
+    held: Mapping[str, Manifest | None],
+    tried: Tries,
+    *,
+    is_required: bool = False,
+) -> Choice:
     """The cheaper way of a step of whose input this share of the rows changed.
 
     `held` has what the step reads; None for what is no table, or not known. `tried` has its latest attempts that ran
-    whole, and those that were updates.
+    whole, and those that were updates; with `is_required` there is no choice, but both costs are told.
     """
     main = next((e.names[0] for e in step.edges if e.parameter == basis.of), basis.changed[0])
     table = held.get(main)
     rows = table.rows if table is not None else 0
     size = sum(m.bytes for m in held.values() if m is not None)
-    return choose(basis.rule, round(share * rows), Read(size, rows), *tried)
+    return choose(basis.rule, round(share * rows), Read(size, rows), *tried, is_required=is_required)

@@ -55,13 +55,15 @@ class Forecast:
 class Choice:
     """An update or a full run, with the predicted seconds of both; None where nothing was ever measured.
 
-    ``rows`` is how many rows of the input an update has to look at.
+    ``rows`` is how many rows of the input an update has to look at; None where there can be no update. ``why`` says why
+    a step runs whole, empty for an update.
     """
 
     is_update: bool
     update_s: float | None
     full_s: float | None
-    rows: int
+    rows: int | None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

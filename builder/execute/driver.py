@@ -307,7 +307,11 @@ class Driver:
                 finished.append(Finished(running.node, running.spec, one.record))
                 if len(running.trip.start.jobs) == 1:
                     alone.append(running.started_s + one.record.wall_s)
-        self.outcomes.commit_all(finished)
+        for node in self.outcomes.commit_all(finished):
+            node.attempts -= 1
+            self.arrived.append(node)
+        waiting = {node.id for node in self.arrived}
+        finished = [one for one in finished if one.node.id not in waiting]
         now_s = self.clock()
         for ideal_s in alone:
             self.outlook.ended(now_s - ideal_s)

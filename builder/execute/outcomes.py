@@ -26,6 +26,7 @@ from builder.store.commits import Attempt, Commit, Committer, Restore
 from builder.store.manifest import Manifest
 from builder.store.parts import drop_parts
 from builder.store.recall import Recall
+from builder.store.records import AUDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,24 @@ class Outcomes:
         self.sources: list[SourceReport] = []
         self.warnings: list[tuple[str, str]] = []
         self.fresh_steps: list[str] = []
+        self.distrusted: set[str] = set()
+        """Recipes of which a full run refuted an update in this run."""
         self._waiting: list[Waiting] = []
         self._to_publish: list[str] = []
 
-    def commit_all(self, finished: Sequence[Finished]) -> None:
-        """Commit what attempts brought, with all that waits, in one transaction; then report and publish it."""
+    def commit_all(self, finished: Sequence[Finished]) -> list[Node]:
+        """Commit what attempts brought, with all that waits, in one transaction; then report and publish it.
+
+        Returns the nodes that have to run again: updated by what turned out to be no update.
+        """
         for one in finished:
-            if one.node.kind is Kind.PIN:
+            self._distrust(one)
+        again = []
+        for one in finished:
+            if self._is_distrusted(one):
+                self._take_back(one)
+                again.append(one.node)
+            elif one.node.kind is Kind.PIN:
                 self._pin(one.node.name, one.record.outputs[0].manifest)
             elif one.node.kind is Kind.SUMS:
                 number = self.versions[one.node.name].manifest
@@ -88,6 +100,7 @@ class Outcomes:
             else:
                 self._waiting.append(self._source(one) if one.node.kind is Kind.SOURCE else self._step(one))
         self.flush()
+        return again
 
     def flush(self) -> None:
         """Commit what waits: restores, and notes of sources of files. A kill before loses them; they are cheap."""
@@ -206,7 +219,6 @@ class Outcomes:
         """A step that ran, to be committed."""
         node, record = one.node, one.record
         self._warn_if_not_deterministic(node, record.outputs)
-        self._distrust(node, record.outputs)
         commit, is_same = self._commit(one)
 
         def then(numbers: Mapping[str, int]) -> None:
@@ -245,16 +257,29 @@ class Outcomes:
                 text = f"'{output.name}' came out differently from the same inputs: the new output is taken"
                 self.warnings.append(("not-deterministic", text))
 
-    def _distrust(self, node: Node, outputs: tuple[Output, ...]) -> None:
+    def _distrust(self, one: Finished) -> None:
         """Where a full run refuted an update: say so, and let no update of this recipe count any more."""
-        assert node.step is not None
-        rule = next((o.refuted for o in outputs if o.refuted), "")
+        rule = next((o.refuted for o in one.record.outputs if o.refuted), "")
         if rule:
-            recipe = self.graph.recipes[node.step.recipe]
+            assert one.node.step is not None
+            recipe = self.graph.recipes[one.node.step.recipe]
             self.committer.distrusted(recipe.name, recipe.fingerprint + recipe.update)
+            self.distrusted.add(recipe.name)
             means = "what it reads" if rule == "where" else f"its {rule}"
-            text = f"'{node.name}' came out otherwise by {means} than from nothing: it runs whole from now on"
+            text = f"'{one.node.name}' came out otherwise by {means} than from nothing: it runs whole from now on"
             self.warnings.append(("not-a-row-recipe" if rule in ("rows", "groups") else "not-deterministic", text))
+
+    def _is_distrusted(self, one: Finished) -> bool:
+        """Whether an attempt brought the unproven update of a recipe whose updates count no more."""
+        update = one.spec.update
+        is_update = update is not None and not update.is_audited and one.record.outputs[0].via != "full"
+        return is_update and one.node.step is not None and one.node.step.recipe in self.distrusted
+
+    def _take_back(self, one: Finished) -> None:
+        """Let go of what an attempt brought; it is noted as one that does not count."""
+        for output in one.record.outputs:
+            drop_parts(self.workplace.store, output.manifest, one.spec.previous[output.name])
+        self.tried(one.node, one.spec, one.record, "refuted")
 
     def _commit(self, one: Finished) -> tuple[Commit, dict[str, bool]]:
         """What to commit of an attempt, and whether each output equals its last version, by name.
@@ -332,7 +357,7 @@ class Outcomes:
             *volume_in(spec.work),
             sum(output.manifest.bytes for output in record.outputs),
             sum(output.manifest.rows for output in record.outputs),
-            record.outputs[0].via if record.outputs else "full",
+            way_of(spec, record),
             max((o.tested or 0 for o in record.outputs), default=0),
         )
 
@@ -383,6 +408,13 @@ class Outcomes:
             declared = str(self.situation.declarations[node.name.partition("[")[0]].place)
         cause.place = cause.place or declared
         return cause
+
+
+def way_of(spec: AttemptSpec, record: AttemptRecord) -> str:
+    """How an attempt went: by a rule, whole, or both ways where the update was audited."""
+    if spec.update is not None and spec.update.is_audited:
+        return AUDIT
+    return record.outputs[0].via if record.outputs else "full"
 
 
 def volume_in(work: Work) -> tuple[int, int]:

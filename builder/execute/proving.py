@@ -1,7 +1,8 @@
-"""Whether a recipe is what its grain says: rows given alone have to come out as they did in the whole.
+"""Whether a recipe is what its grain says: rows given apart have to come out as they did in the whole.
 
-Decides the rows to try: some at random, the same for the same input, and some with nulls, which is where a mean or a
-rank of the whole shows. Proves nothing about rows that were not tried; audits go on where this ends.
+Decides the rows to try: all of a small table, some of a large one, and some with nulls, which is where a mean or a rank
+of the whole shows. They are shuffled and dealt into two halves, the same for the same input, each in the order that
+recipes are promised. Proves nothing about rows that were not tried; audits go on where this ends.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _NULLS = 3
 
 
 def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
-    """Refuse a recipe whose rows, given alone, come out otherwise than in the whole.
+    """Refuse a recipe whose rows, given in two halves, come out otherwise than in the whole.
 
     Raises
     ------
@@ -44,13 +45,27 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
         return
     try:
         main = main_of(call)
-        owners = _some_rows(call, main) if grain.kind == "rows" else _some_groups(call, main, grain.by)
-        if owners.num_rows == 0 or any(m.schema is None or lost_owner(owners, m.schema) for m in made.values()):
+        chance = np.random.default_rng(int(manifest_of(main).digest[:16], 16))
+        owners = _some_rows(call, main, chance) if grain.kind == "rows" else _some_groups(call, main, grain.by, chance)
+        if owners.num_rows < 2 or any(m.schema is None or lost_owner(owners, m.schema) for m in made.values()):
             return
-        rows = rows_asked(call, main, owners)
-        rest = others_of(call, main, rows)
+        for half in _halves(owners, chance):
+            _try(call, main, half, made)
     except Unfit:
         return  # nor will an update ever be had by this grain
+
+
+def _halves(owners: pa.Table, chance: np.random.Generator) -> list[pa.Table]:
+    """Owners of rows dealt at random into two halves, each in the order in which they are given."""
+    dealt = chance.permutation(owners.num_rows)
+    middle = (owners.num_rows + 1) // 2
+    return [owners.take(pa.array(np.sort(at))) for at in (dealt[:middle], dealt[middle:])]
+
+
+def _try(call: Call, main: InputSpec, owners: pa.Table, made: Mapping[str, Manifest]) -> None:
+    """Refuse rows that come out otherwise where only those of these owners are given."""
+    rows = rows_asked(call, main, owners)
+    rest = others_of(call, main, rows)
     try:
         pieces = call.run({main.parameter: frame_of(call, main, rows), **rest})
     except BuilderError as cause:
@@ -59,25 +74,22 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
         _compare(call, pieces[output], made[target], owners)
 
 
-def _some_rows(call: Call, main: InputSpec) -> pa.Table:
-    """The keys of some rows of the input: fewer than all of them."""
+def _some_rows(call: Call, main: InputSpec, chance: np.random.Generator) -> pa.Table:
+    """The keys of some rows of the input; of all where there are no more."""
     manifest, schema = manifest_of(main), schema_of(main)
-    count = min(MOST_ROWS, manifest.rows // 2)
-    chosen = np.random.default_rng(int(manifest.digest[:16], 16)).choice(manifest.rows, count, replace=False)
     names = [n for n in schema.names if manifest.nulls.get(n) and n not in schema.key]
     table = read_table(call.store, manifest, (*schema.key, *names))
+    chosen = chance.choice(table.num_rows, min(MOST_ROWS, table.num_rows), replace=False)
     empty = [pc.indices_nonzero(pc.is_null(table.column(n))).slice(0, _NULLS).to_numpy() for n in names]
-    at = np.unique(np.concatenate([chosen, *empty])) if count else chosen
+    at = np.unique(np.concatenate([chosen, *empty]))
     return table.select(schema.key).take(pa.array(at.astype(np.int64)))
 
 
-def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...]) -> pa.Table:
-    """The values of some groups of the input."""
-    manifest = manifest_of(main)
-    groups = distinct(read_table(call.store, manifest, by)).drop_null()
-    count = min(MOST_GROUPS, groups.num_rows // 2)
+def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...], chance: np.random.Generator) -> pa.Table:
+    """The values of some groups of the input; of all where there are no more."""
+    groups = distinct(read_table(call.store, manifest_of(main), by)).drop_null()
     groups = groups.sort_by([(name, "ascending") for name in by])
-    chosen = np.random.default_rng(int(manifest.digest[:16], 16)).choice(groups.num_rows, count, replace=False)
+    chosen = chance.choice(groups.num_rows, min(MOST_GROUPS, groups.num_rows), replace=False)
     return groups.take(pa.array(np.sort(chosen)))
 
 

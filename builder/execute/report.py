@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from builder.errors import BuilderError
-from builder.nouns import dataclass
+from builder.nouns import dataclass, replace
 from builder.plan.verdict import Reason
 
 OUTCOMES = ("built", "updated", "unchanged", "restored", "failed", "blocked")
@@ -94,6 +94,23 @@ class Run:
     project: str = ""
     unpublished: tuple[BuilderError, ...] = ()
     """Why targets that were built did not get into ``out/``."""
+
+    def with_rest(self, rest: Run) -> Run:
+        """This run and another that brought to its end what this one left, as one: of each target the later word."""
+        later = {t.name for t in rest.targets}
+        earlier = tuple(t for t in self.targets if t.name not in later)
+        return replace(
+            rest,
+            outcome=self.outcome if rest.outcome == "nothing" else rest.outcome,
+            wall_s=self.wall_s + rest.wall_s,
+            targets=(*earlier, *rest.targets),
+            sources=(*self.sources, *rest.sources),
+            fresh=rest.fresh - sum(t.outcome not in ("failed", "blocked") for t in earlier),
+            retired=(*self.retired, *rest.retired),
+            published=tuple(dict.fromkeys((*self.published, *rest.published))),
+            warnings=(*self.warnings, *rest.warnings),
+            unpublished=(*self.unpublished, *rest.unpublished),
+        )
 
     @property
     def totals(self) -> dict[str, int]:

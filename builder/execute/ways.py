@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from builder.compile.expected import choice_of, share_between, weight
+from builder.compile.expected import REFUTED, choice_of, share_between, weight
 from builder.compile.predict import Choice
 from builder.errors import BuilderError, error
 from builder.execute.nodes import Node
@@ -91,16 +91,15 @@ class Ways:
         if isinstance(basis, str):
             return Way(None, basis)
         if self.recall.ledger.is_distrusted(recipe.name, recipe.fingerprint + recipe.update):
-            return Way(None, "an update of it came out otherwise than a full run")
+            return Way(None, REFUTED)
         before = self._before(basis, step, previous)
         if before is None:
             return Way(None, "it was built by another grain, or the store no longer has what it was built from")
-        is_audited = int(key_of(fields)[:8], 16) % AUDITED == 0
+        is_audited = int(key_of(fields)[:8], 16) % AUDITED == 0 or _is_unproven(step, basis, before, previous)
         apart = {name: self.read_apart[name] for name in step.targets if name in self.read_apart}
-        spec = UpdateSpec(basis.rule, before, is_audited, apart)
-        choice = self._choice(step, basis, before)
-        is_update = recipe.policy == "require" or choice.is_update
-        return Way(spec if is_update else None, "" if is_update else "a full run is predicted to be faster", choice)
+        choice = self._choice(step, basis, before, is_required=recipe.policy == "require")
+        spec = UpdateSpec(basis.rule, before, is_audited, apart) if choice.is_update else None
+        return Way(spec, choice.why, choice)
 
     def _before(self, basis: Basis, step: Step, previous: Mapping[str, Manifest]) -> dict[str, Manifest] | None:
         """The versions of the changed inputs that the present outputs were built from; None where one is not whole."""
@@ -111,13 +110,14 @@ class Ways:
         parts = (part for m in (*before.values(), *previous.values()) for part in m.files)
         return before if all((self.store / part.path).exists() for part in parts) else None
 
-    def _choice(self, step: Step, basis: Basis, before: Mapping[str, Manifest]) -> Choice:
+    def _choice(self, step: Step, basis: Basis, before: Mapping[str, Manifest], *, is_required: bool) -> Choice:
         """The cheaper way, by what changed in each input and by what either way took."""
         ledger = self.recall.ledger
         shares = {name: share_between(ledger, old, self._now(name)) for name, old in before.items()}
         share = sum(found * weight(step, basis, name) for name, found in shares.items())
         held = {n: self._now(n) for n in step.reads if n in self.versions}
-        return choice_of(step, basis, min(1.0, share), held, ledger.ways([step.name])[step.name])
+        tried = ledger.ways([step.name])[step.name]
+        return choice_of(step, basis, min(1.0, share), held, tried, is_required=is_required)
 
     def _now(self, name: str) -> Manifest:
         """The present version of a dataset; one of no rows where it is no table."""
@@ -125,3 +125,13 @@ class Ways:
         if version.manifest is None:
             return Manifest("files", version.digest, ())
         return self.recall.manifest(version.manifest)
+
+
+def _is_unproven(step: Step, basis: Basis, before: Mapping[str, Manifest], previous: Mapping[str, Manifest]) -> bool:
+    """Whether the last build had too little to prove its grain by: one row, or one group, cannot be tried apart."""
+    if basis.rule not in ("rows", "groups"):
+        return False
+    main = (before[n] for edge in step.edges if edge.parameter == basis.of for n in edge.names if n in before)
+    if any(manifest.rows < 2 for manifest in main):
+        return True
+    return basis.rule == "groups" and all(manifest.rows < 2 for manifest in previous.values())

@@ -76,7 +76,11 @@ def _why(report: PlanReport, step: str) -> str:
 
 def _ways(choice: Choice | None) -> str:
     """What an update and a full run should take, where a step may go either way."""
-    if choice is None or choice.update_s is None or choice.full_s is None:
+    if choice is None:
+        return ""
+    if choice.rows is None:
+        return f"; whole, for {choice.why}"
+    if choice.update_s is None or choice.full_s is None:
         return ""
     rows = count_text(choice.rows, "row")
     return f"; {rows} to look at, {_at(choice.update_s)} as an update, {_at(choice.full_s)} whole"

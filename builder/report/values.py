@@ -246,7 +246,8 @@ def _choice(choice: Choice | None) -> dict[str, Any]:
     if choice is None:
         return {}
     rounded = {"update_s": choice.update_s, "full_s": choice.full_s}
-    return {n: None if s is None else round(s, 4) for n, s in rounded.items()} | {"rows_changed": choice.rows}
+    seconds = {n: None if s is None else round(s, 4) for n, s in rounded.items()}
+    return seconds | {"rows_changed": choice.rows, "why": choice.why}
 
 
 def _bounds(bounds: Bounds | None) -> dict[str, Any]:

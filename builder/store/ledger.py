@@ -20,7 +20,7 @@ from builder.errors import BuilderError, error, from_json
 from builder.store import disk, layout
 from builder.store.disk import make_folder, store_error
 from builder.store.manifest import Manifest
-from builder.store.records import Cost, Current, Failure, Field, RunRow, Sample, run_name
+from builder.store.records import AUDIT, Cost, Current, Failure, Field, RunRow, Sample, run_name
 
 FILE = "ledger.sqlite"
 
@@ -182,7 +182,7 @@ class Ledger:
     def is_distrusted(self, recipe: str, fingerprint: str) -> bool:
         """Whether an update by this code was refuted by a full run."""
         query = "SELECT 1 FROM distrusted WHERE recipe = ? AND fingerprint = ?"
-        return bool(self.rows(query, recipe, fingerprint))
+        return self._has_rules and bool(self.rows(query, recipe, fingerprint))
 
     def fields(self, key: Digest) -> list[Field]:
         """The fields that a key was made of, in order; empty for an unknown key."""
@@ -325,12 +325,14 @@ class Ledger:
         return self._sampled("step", steps, most)
 
     def ways(self, steps: Iterable[str], most: int = 3) -> dict[str, tuple[list[Sample], list[Sample]]]:
-        """The latest attempts of each step that ran whole, and the latest that were updates, latest first."""
+        """The latest attempts of each step that ran whole, and the latest that were updates, latest first; those that
+        went both ways tell of neither.
+        """
         names = list(steps)
         if not self._has_amounts:
             return {name: ([], []) for name in names}
         whole = self._sampled("step", names, most, "AND via = 'full'")
-        updates = self._sampled("step", names, most, "AND via != 'full'")
+        updates = self._sampled("step", names, most, f"AND via NOT IN ('full', '{AUDIT}')")
         return {name: (whole[name], updates[name]) for name in names}
 
     def _sampled(self, by: str, names: Iterable[str], most: int, only: str = "") -> dict[str, list[Sample]]:

@@ -10,6 +10,8 @@ from builder.errors import BuilderError, error
 from builder.nouns import dataclass
 
 Field = tuple[str, str, str]
+AUDIT = "audit"
+"""How an attempt went that went both ways, an update with a full run behind it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,6 +272,130 @@ def test_an_audit_that_finds_another_result_takes_that_one_and_lets_no_update_co
     assert_as_from_nothing(place)
 
 
+OF_TEAM = """
+@b.recipe(key="id", each={"team": ["a", "b", "c", "d"]}, inputs={"people": b.read("people", where={"team": "{team}"})})
+def plus(people: pd.DataFrame, team: str):
+    return people.assign(x=people["x"] + 1)
+
+@plus.update
+def plus_update(previous, deltas):
+    change = deltas["people"]
+    return b.Delta(change.upserts.assign(x=change.upserts["x"] + 2), change.deleted)
+
+@b.recipe(key="id", inputs={"teams": "plus[*]"})
+def together(teams):
+    return pd.concat(list(teams.values()))
+"""
+
+
+def audited(monkeypatch: pytest.MonkeyPatch, team: str) -> None:
+    """From now on audit the updates of one team alone."""
+    monkeypatch.setattr(ways, "AUDITED", 2)
+    monkeypatch.setattr(
+        ways, "key_of", lambda fields: "0" * 64 if f"str:{team}" in [value for *_, value in fields] else "f" * 64
+    )
+
+
+@pytest.mark.parametrize("workers", [None, 1, 2])
+def test_an_audit_takes_back_what_other_members_were_given_by_the_same_update(place, monkeypatch, workers):
+    """Those updated before, those whose updates are under way or ended with it, and what was made of them."""
+    place.write("builder.toml", 'publish = "all"\n')
+    place.recipe(SOURCES + OF_TEAM)
+    place.built()
+    people = edited(PEOPLE, _4="4,a,41", _5="5,b,51")  # members a and b become wrong, as nobody knows
+    place.write("data/people.csv", people)
+    assert {t["via"] for t in place.built()["targets"] if t["name"].startswith("plus")} == {"update"}
+    assert place.load("together")["x"].tolist()[3:5] == [43, 53]
+    audited(monkeypatch, "c")
+    place.write("data/people.csv", edited(people, _6="6,c,61", _7="7,d,71"))
+    kwargs = {"inline": True} if workers is None else {"inline": False, "workers": workers}
+    run = place.project.rebuild(**kwargs)
+    assert run.outcome == "built" and [code for code, _ in run.warnings] == ["not-deterministic"]
+    assert {t.name: t.via for t in run.targets if t.name != "together"} == {f"plus[team={t}]": "full" for t in "abcd"}
+    assert [t.name for t in run.targets].count("together") == 1
+    assert set(place.states().values()) == {"fresh"} and run.is_complete
+    published = pd.read_parquet(place.root / "out/together.parquet")
+    assert published["x"].tolist()[3:7] == [42, 52, 62, 72]
+    assert_as_from_nothing(place)
+
+
+def test_a_way_that_was_refuted_is_planned_whole_and_the_plan_says_why(place, monkeypatch):
+    place.recipe(SOURCES + OWN.replace('change.upserts["x"] + 1', 'change.upserts["x"] + 2'))
+    place.built()
+    monkeypatch.setattr(ways, "AUDITED", 1)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    place.project.read_sources(inline=True)
+    plan = place.project.plan()
+    (step,) = (s for s in plan.to_json()["steps"] if s["name"] == "plus")
+    assert (step["action"], step["why"]) == ("run", "an update of it came out otherwise than a full run")
+    assert "whole, for an update of it came out otherwise than a full run" in " ".join(str(plan).split())
+
+
+def test_a_plan_says_update_where_one_is_required_whatever_it_costs(place, monkeypatch):
+    monkeypatch.setattr(choice, "always", False)
+    place.recipe(SOURCES + ROWS.replace("grain", 'policy="require", grain'))
+    place.built()
+    place.write("data/people.csv", PEOPLE.replace("0\n", "1\n"))
+    place.project.read_sources(inline=True)
+    (step,) = (s for s in place.project.plan().to_json()["steps"] if s["name"] == "doubled")
+    assert (step["action"], step["why"], step["rows_changed"]) == ("update", "", 40)
+    assert target(place.built(), "doubled")["via"] == "rows"
+
+
+def test_a_plan_says_why_a_step_with_a_grain_runs_whole(place):
+    place.recipe(SOURCES + LOOKUP.replace('b.lookup("teams", on="team")', '"teams"'))
+    place.built()
+    place.write("data/teams.csv", edited(TEAMS, b="b,20"))
+    place.project.read_sources(inline=True)
+    (step,) = (s for s in place.project.plan().to_json()["steps"] if s["name"] == "weighed")
+    assert (step["action"], step["why"]) == ("run", "'teams' changed, which every row may depend on")
+    assert (step["update_s"], step["rows_changed"]) == (None, None)
+
+
+def test_an_audit_is_no_measure_of_an_update(place, monkeypatch):
+    """It takes as long as both ways together: taken for an update, no update would be tried again."""
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    monkeypatch.setattr(ways, "AUDITED", 1)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    place.built()
+    monkeypatch.setattr(ways, "AUDITED", 1 << 40)
+    ledger = place.project.ledger()
+    whole, updates = ledger.ways(["doubled"])["doubled"]
+    ledger.close()
+    assert (len(whole), updates) == (1, [])
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    place.built()
+    ledger = place.project.ledger()
+    assert [len(found) for found in ledger.ways(["doubled"])["doubled"]] == [1, 1]
+    ledger.close()
+
+
+@pytest.mark.parametrize("recipe", [RANK, TOTAL])
+def test_a_fake_grain_that_one_row_could_not_show_is_found_by_its_first_update(place, recipe):
+    place.write("data/people.csv", "id,team,x\n7,a,70\n")
+    place.recipe(SOURCES.replace('"x": "int64"', '"x": "float64"') + recipe)
+    place.built()
+    place.write("data/people.csv", "id,team,x\n3,b,30\n7,a,70\n")
+    (done,) = place.rebuild()["targets"]
+    assert (done["outcome"], done["error"]["code"]) == ("failed", "not-a-row-recipe")
+
+
+SECOND = """
+@b.recipe(key="id", grain=b.rows("people"))
+def named(people: pd.DataFrame):
+    return people.drop_duplicates("team")
+"""
+
+
+def test_a_recipe_that_keeps_the_first_of_its_like_is_caught_though_half_of_its_rows_are_gone(place):
+    place.recipe(SOURCES + SECOND)
+    found = target(place.rebuild(), "named")
+    assert (found["outcome"], found["error"]["code"]) == ("failed", "not-a-row-recipe")
+
+
 def test_an_audit_that_finds_the_same_says_nothing(place, monkeypatch):
     place.recipe(SOURCES + ROWS)
     place.built()
