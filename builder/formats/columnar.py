@@ -62,7 +62,7 @@ def open_parquet(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened
                 yield fit(spec, file, pa.table(batch), wanted, columns, places)
                 places.add(batch.num_rows)
 
-    return Opened(full_schema(spec, columns), tables(), places.describe)
+    return Opened(full_schema(spec, columns), tables(), places)
 
 
 def _plain_path(spec: IntakeSpec, file: SourceFile, scratch: Path) -> str:

@@ -41,9 +41,9 @@ _PARSERS: Final = {
 class Taken:
     """A version of a source: its manifest, its parts safe on disk, and its whole schema, to be pinned.
 
-    ``via``: it was read whole and written whole (``full``), read whole and what differs from the last version written
-    (``rows``), or read only in the lines that differ (``lines``). Of the latter two ``difference`` has how many rows
-    were (added, removed, changed).
+    ``via``: it was read whole and written whole (``full``), or only what differs from the last version was written, and
+    read whole (``rows``), in the files that changed (``files``) or in the lines that differ (``lines``). Of the latter
+    three ``difference`` has how many rows were (added, removed, changed).
     """
 
     manifest: Manifest
@@ -113,7 +113,7 @@ def open_source(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
 def _taken(spec: IntakeSpec, folder: PartFolder, scratch: Path, check_still: Callable[[], None]) -> Taken:
     """The version, by the way that costs least of those that lead to it."""
     if spec.base is not None and spec.base.schema is not None and spec.base.schema.key:
-        for via in ("lines", "rows"):
+        for via in ("lines", "files", "rows"):
             taken = _updated(spec, spec.base, via, folder, scratch, check_still)
             if taken is not None:
                 return taken
@@ -132,11 +132,13 @@ def _updated(
 
     What is wrong with a source is told by the way that reads and writes all of it, so that it is told in one way.
     """
-    from builder.formats.updates import by_lines, by_rows
+    from builder.formats.updates import by_files, by_lines, by_rows
 
     try:
         if via == "lines":
             made = by_lines(spec, base, folder, check_still)
+        elif via == "files":
+            made = by_files(spec, base, folder, scratch, open_source, check_still)
         else:
             made = by_rows(spec, base, open_source(spec, scratch, is_certain=False), folder, check_still)
     except BuilderError as cause:
@@ -155,13 +157,13 @@ def _written(
     spec: IntakeSpec, folder: PartFolder, scratch: Path, check_still: Callable[[], None], *, is_certain: bool
 ) -> Taken:
     """The version read and written whole."""
-    from builder.formats.lineindex import IndexOnTheWay
+    from builder.formats.updates import index_on_the_way
     from builder.tables.arrow import conform
     from builder.tables.write import TableWriter
 
     opened = open_source(spec, scratch, is_certain=is_certain)
     writer = TableWriter(folder, opened.schema, scratch=scratch, describe_row=opened.describe_row)
-    index = IndexOnTheWay(spec, opened, folder)
+    index = index_on_the_way(spec, opened, folder)
     try:
         for table in opened.tables:
             rows = conform(table, opened.schema, place=spec.source)

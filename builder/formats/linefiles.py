@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from builder.digests import digest_of
+from builder.errors import error
 from builder.execute.spec import IntakeSpec
 from builder.formats import streams
 from builder.store.manifest import Part
@@ -168,4 +169,6 @@ def read_head(folder: PartFolder, part: Part) -> tuple[str, int, list[FileLines]
         ``store-damaged``: the part is missing, or not as it was written.
     """
     head = json.loads(read_batch(folder.store, part, (_HEAD,)).column(_HEAD)[0].as_py())
+    if "base" not in head:
+        raise error("store-damaged", "a line index is an index of another kind", hint="builder fsck --repair")
     return head["reading"], head["base"], [FileLines.from_json(file) for file in head["files"]]

@@ -207,8 +207,8 @@ def _keys(rows: pa.Table) -> pa.Table:
     return rows.select([name for name in rows.column_names if name not in (SLOT, LOW, HIGH)])
 
 
-class IndexOnTheWay:
-    """Writes the index of a source's version while it is read whole; nothing where it gets none."""
+class LineIndexOnTheWay:
+    """Writes the index of a source's version while it is read whole; nothing where its records were not hashed."""
 
     def __init__(self, spec: IntakeSpec, opened: Opened, folder: PartFolder) -> None:
         self._spec = spec

@@ -8,7 +8,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from builder.errors import BuilderError, error
 from builder.execute.spec import IntakeSpec
@@ -29,16 +31,27 @@ class GuessFailed(Exception):
 class Opened:
     """One version of a source, ready to be read once.
 
-    ``tables`` have the columns of ``schema`` in its order and Arrow's types for them; ``describe_row`` names the place
-    of a row, counted from 0 over all files, for messages. Of text, ``hashes`` gathers the hashes of the records while
-    the tables are read (None: they are of no use), and ``headers`` has the column names of each file.
+    ``tables`` have the columns of ``schema`` in its order and Arrow's types for them; ``places`` tells where each of
+    their rows stands. Of text, ``hashes`` gathers the hashes of the records while the tables are read (None: they are
+    of no use), and ``headers`` has the column names of each file.
     """
 
     schema: Schema
     tables: Iterator[pa.Table]
-    describe_row: Callable[[int], str]
+    places: RowPlaces
     hashes: SourceHashes | None = None
     headers: tuple[tuple[str, ...], ...] = ()
+
+    def describe_row(self, row: int) -> str:
+        """The place of a row, counted from 0 over all files, for messages."""
+        return self.places.describe(row)
+
+
+class OpenSource(Protocol):
+    """What opens a source."""
+
+    def __call__(self, spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
+        """The source as its format's parser gives it."""
 
 
 @dataclass(slots=True)
@@ -58,6 +71,11 @@ class RowPlaces:
     def add(self, rows: int) -> None:
         """So many more rows were read."""
         self._rows += rows
+
+    @property
+    def counts(self) -> list[int]:
+        """How many rows each file gave, in the order of the files."""
+        return [b - a for a, b in pairwise((*self._starts, self._rows))]
 
     @property
     def rows_of_file(self) -> int:

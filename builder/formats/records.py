@@ -109,7 +109,7 @@ def open_records(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened
             if seen:
                 wanted_columns(spec, [n for n in found if n in seen or (is_geo and n == GEOMETRY)], file.shown)
 
-    return Opened(schema, tables(), places.describe)
+    return Opened(schema, tables(), places)
 
 
 def _survey(spec: IntakeSpec, told: ToldCrs) -> Survey:

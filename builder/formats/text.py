@@ -97,7 +97,7 @@ def open_csv(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
             if hashes is not None:
                 hashes.end(places.rows_of_file)
 
-    return Opened(schema, tables(), places.describe, hashes, tuple(head.names for head in heads))
+    return Opened(schema, tables(), places, hashes, tuple(head.names for head in heads))
 
 
 def typed_columns(spec: IntakeSpec, wanted: Sequence[Wanted], dtypes: Sequence[str]) -> list[Column]:

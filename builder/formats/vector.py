@@ -86,7 +86,7 @@ def open_vector(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
                 yield fit(spec, layer.file, table, wanted, columns, places)
                 places.add(table.num_rows)
 
-    return Opened(full_schema(spec, columns), tables(), places.describe)
+    return Opened(full_schema(spec, columns), tables(), places)
 
 
 def _is_companion(spec: IntakeSpec, file: SourceFile) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from blake3 import blake3
 from builder.digests import Digest
 from builder.errors import BuilderError
 from builder.execute.spec import IntakeSpec
-from builder.formats import byline, byrow, linefiles, lineindex, lines
+from builder.formats import byfile, byline, byrow, fileindex, linefiles, lineindex, lines, text
 from builder.formats.intake import take_in
 from builder.nouns import replace
 from builder.sources import SourceFile
@@ -63,13 +64,13 @@ class Document:
 class World:
     """Files of one source, and edits of them."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, files: Sequence[int]) -> None:
         self.rng = random.Random(seed)
         self.next = 1000
         self.kind = self.rng.choice(list(KEYS))
         self.file_column = "file" if self.rng.random() < 0.2 else None
         self.key = KEYS[self.kind]
-        self.files = {f"{n}.csv": Document(self.rng, self) for n in ("a", "b", "c")[: self.rng.choice((1, 1, 2, 3))]}
+        self.files = {f"{n}.csv": Document(self.rng, self) for n in "abcde"[: self.rng.choice(files)]}
 
     def row(self, rng: random.Random) -> tuple:
         self.next += 1
@@ -194,6 +195,7 @@ def small(monkeypatch):
     monkeypatch.setattr(lines, "_RECORDS", 4)
     for module in (byline, byrow):
         monkeypatch.setattr(module, "_MOST_NEW", 2)
+    monkeypatch.setattr(byfile, "_MOST_READ", 2)
 
 
 @pytest.mark.parametrize("chain", range(24))
@@ -209,9 +211,17 @@ def test_a_chain_of_versions_by_rows_is_what_full_intakes_give(tmp_path, small, 
     assert ways["rows"] > ways["full"] and not ways["lines"], ways
 
 
-def follow(tmp_path: Path, chain: int) -> Counter[str]:
+@pytest.mark.parametrize("chain", range(36, 54))
+def test_a_chain_of_versions_by_files_is_what_full_intakes_give(tmp_path, small, monkeypatch, chain):
+    for module in (byline, fileindex, text):
+        monkeypatch.setattr(module, "can_be_indexed", lambda spec: False)
+    ways = follow(tmp_path, chain, files=(3, 4, 5))
+    assert ways["files"] > 4 and not ways["lines"], ways
+
+
+def follow(tmp_path: Path, chain: int, files: Sequence[int] = (1, 1, 2, 3)) -> Counter[str]:
     """The ways that the versions of one chain took, after each was compared with a full intake."""
-    world = World(chain)
+    world = World(chain, files)
     data, scratch = tmp_path / "data", tmp_path / "scratch"
     data.mkdir()
     inline_bytes = 4096 if chain % 2 else None

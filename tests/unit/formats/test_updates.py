@@ -1,5 +1,6 @@
 """Versions of a source made from the last one: which way, what is read, and that each is what a full intake gives."""
 
+import importlib
 import json
 import os
 
@@ -7,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from builder.errors import BuilderError
 from builder.formats import byline, byrow, linefiles
+from builder.formats.fileindex import FileIndex
 from builder.formats.intake import take_in
 from builder.formats.lines import read_records
 from builder.formats.text import arrow_batches
@@ -102,6 +105,117 @@ def test_text_that_is_read_otherwise_is_read_whole(source, rest):
     whole = versions.take(None, **rest)
     assert made.via != "lines"
     assert made.manifest.digest == whole.manifest.digest
+
+
+def shapes(name, count, changed=()):
+    """Features of GeoJSON with points."""
+    place = lambda n: [n / 10, -n / 20 - (n in changed)]  # noqa: E731
+    return json.dumps(
+        {
+            "type": "FeatureCollection",
+            "features": [
+                {
+                    "type": "Feature",
+                    "properties": {"id": f"{name}{n}"},
+                    "geometry": {"type": "Point", "coordinates": place(n)},
+                }
+                for n in range(count)
+            ],
+        }
+    )
+
+
+def parquet(source, name, rows, odd=()):
+    sizes = [None if n in odd else n / 4 for n in rows]
+    pq.write_table(pa.table({"id": [f"{name}{n}" for n in rows], "size": sizes}), source.folder / f"{name}.parquet")
+
+
+def text(source, name, rows, odd=()):
+    lines = (f"{name}{n},{n},{9 if n in odd else n / 4}\n" for n in rows)
+    source.write(f"{name}.csv.gz", "id,name,note\n" + "".join(lines))
+
+
+def geojson(source, name, rows, odd=()):
+    source.write(f"{name}.geojson", shapes(name, len(rows), odd))
+
+
+OPENED = {
+    "parquet": ("builder.formats.columnar", "_parquet", parquet),
+    "csv.gz": ("builder.formats.text", "read_head", text),
+    "geojson": ("builder.formats.records", "read_chunks", geojson),
+}
+
+
+@pytest.mark.parametrize("ending", OPENED)
+def test_of_many_files_of_any_format_only_changed_ones_are_opened(source, monkeypatch, ending):
+    module, function, write = OPENED[ending]
+    for name in "abc":
+        write(source, name, range(300))
+    versions = Versions(source)
+    assert versions.last.manifest.rows == 900
+    opened = []
+    module = importlib.import_module(module)
+    original = getattr(module, function)
+    monkeypatch.setattr(module, function, lambda spec, file, *a: opened.append(file.name) or original(spec, file, *a))
+    write(source, "b", range(1, 301) if ending != "geojson" else range(299), odd=(7, 8))
+    made = versions.take(versions.last.manifest, pinned=versions.pinned)
+    assert set(opened) == {f"b.{ending}"}
+    assert (made.via, made.difference) == ("files", (0, 1, 2) if ending == "geojson" else (1, 1, 2))
+    assert versions.next().manifest.digest == made.manifest.digest
+    opened.clear()
+    os.rename(source.folder / f"a.{ending}", source.folder / f"z.{ending}")
+    (source.folder / f"c.{ending}").unlink()
+    made = versions.take(versions.last.manifest, pinned=versions.pinned)
+    assert (made.via, made.difference, opened) == ("files", (0, 300, 0), [])
+    assert versions.next().manifest.digest == made.manifest.digest
+
+
+def test_a_key_that_moves_between_files_is_followed_and_one_in_two_files_is_told(source):
+    for name in "abcdef":
+        parquet(source, name, range(100))
+    versions = Versions(source)
+    parquet(source, "a", range(99))
+    table = pq.read_table(source.folder / "b.parquet")
+    pq.write_table(pa.concat_tables([table, pa.table({"id": ["a99"], "size": [1.0]})]), source.folder / "b.parquet")
+    made = versions.next()
+    assert (made.via, made.difference) == ("files", (0, 0, 1))
+    parquet(source, "a", range(100))
+    with pytest.raises(BuilderError) as told:
+        versions.take(versions.last.manifest, pinned=versions.pinned)
+    assert told.value.code == "key-duplicate" and "a99" in str(told.value)
+
+
+def test_where_the_name_of_a_file_is_a_column_another_name_gives_other_rows(source):
+    for name in "abc":
+        parquet(source, name, range(100))
+    versions = Versions(source, key=("id",), file_column="file")
+    os.rename(source.folder / "a.parquet", source.folder / "z.parquet")
+    made = versions.next()
+    assert (made.via, made.difference) == ("files", (0, 0, 100))
+
+
+def test_where_most_files_changed_all_are_read(source):
+    for name in "abc":
+        parquet(source, name, range(100))
+    versions = Versions(source)
+    for name in "ab":
+        parquet(source, name, range(100), odd=(4,))
+    made = versions.next()
+    assert (made.via, made.difference) == ("rows", (0, 0, 2))
+
+
+def test_the_index_of_files_stays_small_however_often_they_change(source):
+    for name in "abc":
+        parquet(source, name, range(100))
+    versions = Versions(source)
+    for turn in range(12):
+        parquet(source, "abc"[turn % 3], range(100), odd=(turn,))
+        made = versions.next()
+        assert made.via == "files"
+        assert sum(part.rows for part in made.manifest.index[1:]) <= 1.5 * 300 + 100
+        index = FileIndex.open(PartFolder(source.store), made.manifest.index)
+        keys = {f.name: sum(k.num_rows for k in index.keys(f)) for f in index.files.values()}
+        assert keys == {"a.parquet": 100, "b.parquet": 100, "c.parquet": 100}
 
 
 def test_a_packed_source_is_read_whole_and_written_by_rows(source):
