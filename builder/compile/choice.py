@@ -11,6 +11,7 @@ from typing import Protocol
 
 from builder.compile.amounts import Seen
 from builder.compile.predict import Choice, History, Measured, median
+from builder.graph.grains import PIECEWISE
 from builder.nouns import dataclass
 
 CROSSING = {"rows": 0.4, "groups": 0.1, "fold": 0.3, "spatial": 0.3, "update": 0.4, "where": 0.5}
@@ -22,7 +23,11 @@ FIXED_S = 0.05
 """What an update costs however little changed, until it was measured; also what is lost without regret on a small
 table: there the share decides, so that the same change goes the same way each time."""
 
+MOST_HELD_BYTES = 512 << 20
+"""What an update may have to hold at once, where a full run goes in pieces, and on all workers."""
+
 SLOWER = "a full run is predicted to be faster"
+TOO_MUCH = "so much changed that it goes through memory in pieces"
 
 _APART = 3
 """How many times larger one update must have been than another, for the two to tell what a row costs."""
@@ -74,8 +79,10 @@ def choose(
     else:
         is_as_good = share < CROSSING[rule] and update_s - full_s < FIXED_S
         is_update = is_as_good or update_s < WORTH * full_s
-    is_update = is_update or always or is_required
-    return Choice(is_update, update_s, full_s, rows, "" if is_update else SLOWER)
+    is_too_much = rule in PIECEWISE and share * of.bytes > MOST_HELD_BYTES
+    if always or is_required or (is_update and not is_too_much):
+        return Choice(True, update_s, full_s, rows)
+    return Choice(False, update_s, full_s, rows, TOO_MUCH if is_update else SLOWER)
 
 
 def _full_s(whole: Sequence[Tried], of: Read) -> float | None:

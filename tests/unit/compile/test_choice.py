@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from builder.compile.choice import Read, choose
+from builder.compile.choice import MOST_HELD_BYTES, TOO_MUCH, Read, choose
 from builder.compile.expected import share_between
 from builder.digests import Digest
 from builder.store.manifest import Layer, Manifest, Part
@@ -36,6 +36,17 @@ WHOLE = [Tried(10.0, 10**9, 1_000_000)]
 )
 def test_before_an_update_was_measured_the_share_decides(rule, rows, is_update):
     assert choose(rule, rows, READ, WHOLE, []).is_update == is_update
+
+
+def test_an_update_that_would_hold_too_much_at_once_is_left_to_a_full_run_in_pieces():
+    large, seen = Read(20 * MOST_HELD_BYTES, 10**8), [Tried(1.0, rows_tested=10**6)]
+    whole = [Tried(100.0, 20 * MOST_HELD_BYTES, 10**8)]
+    assert choose("rows", 4_000_000, large, whole, seen).is_update
+    choice = choose("rows", 6_000_000, large, whole, seen)
+    assert (choice.is_update, choice.why) == (False, TOO_MUCH)
+    assert choice.update_s < choice.full_s
+    assert choose("rows", 6_000_000, large, whole, seen, is_required=True).is_update
+    assert choose("groups", 6_000_000, large, whole, seen).is_update, "its full run holds all at once"
 
 
 def test_what_was_measured_outweighs_the_share():
