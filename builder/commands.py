@@ -119,10 +119,7 @@ def status(
     """What changed, what is stale, why."""
     from builder.report.progress import hashing
 
-    project = open_project(directory)
-    if read:
-        project.read_sources()
-    found = project.status(targets, progress=hashing)
+    found = open_project(directory).status(targets, progress=hashing, read=read)
     return found, int(exit_code and not found.is_fresh)
 
 

@@ -22,6 +22,7 @@ from builder.nouns import replace
 from builder.plan.last import LastLook, stamp_of
 from builder.plan.plan import Plan, look_of, make_plan
 from builder.plan.verdict import State
+from builder.report.sources import sources_changed
 from builder.report.status import status_of
 from builder.report.values import Explanation, PlanReport, Status
 from builder.sense.cache import read_json, write_json
@@ -98,8 +99,10 @@ class Project:
             write_json(path, look_of(plan, stamp).to_json())
         return plan
 
-    def status(self, targets: Iterable[str] | None = None, progress: Any = None) -> Status:
-        """How sources and targets stand, and why."""
+    def status(self, targets: Iterable[str] | None = None, progress: Any = None, *, read: bool = False) -> Status:
+        """How sources and targets stand, and why; with `read` changed sources are taken in first."""
+        if read:
+            self.read_sources()
         sensor = Sensor(self.config, progress)
         situation = sensor.situation()
         recall = Recall(self.ledger())
@@ -179,7 +182,8 @@ class Project:
         names = None if wanted is None else tuple(wanted)
         published = published_targets(situation.graph, self.config.publish, self._publish_list(situation))
         early = tuple(self.selected(situation, first) or ())
-        report = PlanReport(plan, schedule, situation_token(situation, recall), names, frozenset(published), early)
+        token, changed = situation_token(situation, recall), sources_changed(plan, recall)
+        report = PlanReport(plan, schedule, token, names, frozenset(published), early, changed)
         recall.ledger.close()
         return report
 

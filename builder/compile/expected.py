@@ -14,7 +14,7 @@ from builder.compile.choice import Read, Tried, choose
 from builder.compile.predict import Choice
 from builder.digests import Digest
 from builder.graph.graph import Step
-from builder.plan.basis import Basis, basis_of, rule_of
+from builder.plan.basis import UNCHANGED, Basis, basis_of, rule_of
 from builder.plan.keys import step_fields
 from builder.plan.plan import Memory, Plan, digest_of_read
 from builder.plan.verdict import Action
@@ -62,7 +62,8 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
         if not isinstance(basis, str) and past.is_distrusted(recipe.name, recipe.fingerprint + recipe.update):
             basis = REFUTED
         if isinstance(basis, str):
-            found[name] = Choice(False, None, None, None, basis)
+            if basis != UNCHANGED:  # else what will change is not known yet
+                found[name] = Choice(False, None, None, None, basis)
             continue
         share = _share(plan, memory, past, step, basis, shares)
         if share is None:

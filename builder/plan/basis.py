@@ -16,6 +16,8 @@ from builder.nouns import dataclass
 from builder.plan.keys import Field, columns_read, subject_of
 from builder.plan.verdict import Traces
 
+UNCHANGED = "nothing that it reads changed"
+
 _WHY = {
     "recipe": "its code changed",
     "version": "its version changed",
@@ -90,7 +92,7 @@ def _changed(step: Step, before: Iterable[Field], now: Iterable[Field]) -> tuple
         if new[0] not in ("source", "upstream"):
             return _WHY.get(new[0], "its declaration changed"), ()
         changed.append(read[new[1]])
-    return ("" if changed else "nothing that it reads changed"), tuple(dict.fromkeys(changed))
+    return ("" if changed else UNCHANGED), tuple(dict.fromkeys(changed))
 
 
 def _unfiltered(edges: Iterable[Edge], changed: tuple[str, ...]) -> str:

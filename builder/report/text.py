@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from builder.errors import BuilderError
 from builder.plan.verdict import Reason, State
 from builder.report.targets import TargetStatus, names_of, stale_among
-from builder.report.values import Explanation, SourceStatus, Status, folded
+from builder.report.values import Explanation, SourceStatus, Status, Updates, folded
 from builder.sizes import bytes_text, count_text, seconds_text
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def status_text(status: Status) -> str:
         lines.append(
             f"  {count_text(status.unpublished, 'published file')} in out/ missing or changed there; rebuild restores"
         )
+    if updates_text(status.updates):
+        lines.append(f"  as updates  {updates_text(status.updates)}")
     if status.paused_since is not None:
         since = time.strftime("%Y-%m-%d %H:%M", time.localtime(status.paused_since))
         lines.append(f"  paused since {since}: no step starts before builder resume")
@@ -99,8 +101,34 @@ def _source_line(source: SourceStatus, width: int) -> str:
         what = source.shown + (f", {bytes_text(source.bytes)}" if source.bytes else "")
     if source.rows_before is not None and source.rows is not None:
         what = f"{source.shown}  {source.rows_before:,} → {count_text(source.rows, 'row')}"
-        what += _difference_text(source.difference)
+        what += "" if source.difference is None else f" · {change_text(source.rows, source.difference)}"
     return f"  {source.name:<{width}}  {source.state:<8} {what}".rstrip()
+
+
+def change_text(rows: int, difference: tuple[int, int, int]) -> str:
+    """How many of a table's rows changed, and how: what all reports say of a source."""
+    if not any(difference):
+        return f"none of {count_text(rows, 'row')} changed"
+    return f"{sum(difference):,} of {count_text(rows, 'row')} changed{_difference_text(difference)}"
+
+
+def source_text(source: SourceStatus) -> str:
+    """What became of a source's rows, as far as that was counted; empty where nothing is known."""
+    if source.rows is None or source.rows_before is None:
+        return ""
+    if source.difference is None:
+        return f"{source.rows_before:,} → {count_text(source.rows, 'row')}"
+    return change_text(source.rows, source.difference)
+
+
+def updates_text(updates: Updates | None) -> str:
+    """How many steps are updates and what that saves, as a phrase; empty where none is known to be one."""
+    if updates is None or not updates.steps:
+        return ""
+    said = f"{updates.steps:,} of {count_text(updates.of, 'step')}"
+    if updates.update_s is None or updates.full_s is None:
+        return said
+    return f"{said}, about {seconds_text(updates.update_s)} of work instead of {seconds_text(updates.full_s)}"
 
 
 def _cause(root: tuple[str, str], members: list[TargetStatus]) -> str:
@@ -184,10 +212,7 @@ def _short(value: str | None) -> str:
 
 def run_text(run: Run) -> str:
     """What a rebuild did: changed sources, outcomes, failures, one closing line."""
-    lines = []
-    for source in run.sources:
-        if source.outcome != "failed":
-            lines.append(f"  {source.name}: {source.outcome}" + _rows_text(source.rows, source.difference))
+    lines = sources_run_text(run)
     families = families_of(t.name for t in run.targets)
     for outcome in ("built", "updated", "unchanged", "restored"):
         names = [t.name for t in run.targets if t.outcome == outcome]
@@ -206,6 +231,12 @@ def run_text(run: Run) -> str:
     if blocked:
         lines += wrapped("  blocked   ", ", ".join(folded(blocked, families)))
     return "\n".join([*lines, closing_text(run)])
+
+
+def sources_run_text(run: Run) -> list[str]:
+    """What became of the sources that a run took in, a line each; the failed ones have their errors."""
+    found = [s for s in run.sources if s.outcome != "failed"]
+    return [f"  {s.name}: {s.outcome}" + _rows_text(s.rows, s.difference) for s in found]
 
 
 def _updated_text(run: Run) -> list[str]:
@@ -240,13 +271,11 @@ def _rows_text(rows: int | None, difference: tuple[int, int, int] | None) -> str
         return f" · {count_text(rows, 'row')}"
     if difference == (0, 0, 0):
         return f" · {count_text(rows, 'row')}, none changed"
-    return f" · {sum(difference):,} of {count_text(rows, 'row')} changed{_difference_text(difference)}"
+    return f" · {change_text(rows, difference)}"
 
 
-def _difference_text(difference: tuple[int, int, int] | None) -> str:
-    """Rows added, removed and changed, in brackets; empty where that is not known."""
-    if difference is None:
-        return ""
+def _difference_text(difference: tuple[int, int, int]) -> str:
+    """Rows added, removed and changed, in brackets; empty where there are none."""
     said = [f"{n:,} {word}" for n, word in zip(difference, ("added", "removed", "changed"), strict=True) if n]
     return f" ({', '.join(said)})" if said else ""
 

@@ -5,7 +5,7 @@ Decides which facts are told. `report.text` and `report.html` decide how.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.compile.predict import Choice
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """How one source stands: new, unchanged, changed or missing."""
+    """How one source stands: new, unchanged, changed or missing.
+
+    ``rows`` are those of its present version, ``rows_before`` those of the one that its readers saw or that was taken
+    in last, ``difference`` the rows added, removed and changed between them; None where that is not known.
+    """
 
     name: str
     state: str
@@ -35,6 +39,61 @@ class SourceStatus:
     problem: BuilderError | None = None
     rows_before: int | None = None
     difference: tuple[int, int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of the reports' JSON."""
+        added, removed, _ = self.difference or (None, None, None)
+        return {
+            "name": self.name,
+            "state": self.state,
+            "files": self.files,
+            "bytes": self.bytes,
+            "reasons": list(self.reasons),
+            "rows": self.rows,
+            "rows_before": self.rows_before,
+            "rows_changed": None if self.difference is None else sum(self.difference),
+            "rows_added": added,
+            "rows_removed": removed,
+            "error": self.problem and self.problem.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """How many of the steps to run are brought up to date from what changed.
+
+    ``update_s`` is their work in predicted seconds, ``full_s`` what they would take whole; None where one of them was
+    never measured.
+    """
+
+    steps: int
+    of: int
+    update_s: float | None
+    full_s: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of the reports' JSON."""
+        times = {"update_s": self.update_s, "full_s": self.full_s}
+        return {"steps": self.steps, "of": self.of} | {n: None if s is None else round(s, 4) for n, s in times.items()}
+
+
+def updates_of(schedule: Schedule) -> Updates | None:
+    """The updates of a schedule; None where of no step it is known which way it goes."""
+    runs = [s for s in schedule.slots if s.kind == "target" and s.action in ("run", "update")]
+    if all(s.choice is None for s in runs):
+        return None
+    chosen = [s.choice for s in runs if s.choice is not None and s.choice.is_update]
+    return Updates(len(chosen), len(runs), _sum(c.update_s for c in chosen), _sum(c.full_s for c in chosen))
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    """All of these together; None where one of them is not known."""
+    total = 0.0
+    for s in seconds:
+        if s is None:
+            return None
+        total += s
+    return total
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,6 +110,7 @@ class Status:
     retired: tuple[str, ...] = ()
     paused_since: float | None = None
     """Since when no step may start, in seconds since the epoch; None: steps may."""
+    updates: Updates | None = None
 
     @property
     def totals(self) -> dict[str, int]:
@@ -72,17 +132,7 @@ class Status:
             "format": 1,
             "project": self.project,
             "sensed_s": round(self.sensed_s, 4),
-            "sources": [
-                {
-                    "name": s.name,
-                    "state": s.state,
-                    "files": s.files,
-                    "bytes": s.bytes,
-                    "reasons": list(s.reasons),
-                    "error": s.problem and s.problem.to_json(),
-                }
-                for s in self.sources
-            ],
+            "sources": [s.to_json() for s in self.sources],
             "targets": [
                 {
                     "name": t.name,
@@ -97,6 +147,7 @@ class Status:
             ],
             "totals": self.totals,
             "predicted_s": self.predicted_s,
+            "updates": self.updates and self.updates.to_json(),
             "unpublished": self.unpublished,
             "retired": list(self.retired),
             "paused_since": self.paused_since,
@@ -126,6 +177,8 @@ class PlanReport:
     targets: tuple[str, ...] | None = None
     published: frozenset[str] = frozenset()
     first: tuple[str, ...] = ()
+    sources: tuple[SourceStatus, ...] = ()
+    """Those that changed, as far as the plan's steps or intakes are about them."""
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``builder plan --json`` prints; one entry per target, those of one step share ``step``."""
@@ -162,11 +215,13 @@ class PlanReport:
                 )
                 if slot.kind == "target":
                     ready[name] = slot.finish_s
-        schedule = self.schedule
+        schedule, updates = self.schedule, updates_of(self.schedule)
         return {
             "format": 1,
             "steps": steps,
+            "sources": [s.to_json() for s in self.sources],
             "predicted_s": schedule.predicted_s,
+            "updates": updates and updates.to_json(),
             "workers": schedule.workers,
             "bounds": _bounds(schedule.bounds),
             "bottleneck": schedule.bounds.bottleneck if schedule.bounds else "",

@@ -31,7 +31,8 @@ def history(tmp_path_factory):
     names = ["airport_counties", "county_counts", "state_counts", "kind_counts", "states_report"]
 
     def build():
-        report = project.rebuild(workers=2).to_json()
+        run = project.rebuild(workers=2)
+        report = run.to_json()
         return SimpleNamespace(
             report=report,
             outcomes={t["name"]: t["outcome"] for t in report["targets"]},
@@ -40,6 +41,7 @@ def history(tmp_path_factory):
             sources={s["name"]: (s["outcome"], s["rows_changed"]) for s in report["sources"]},
             status=project.status().to_json(),
             tables={name: project.load(name) for name in names},
+            view=run._repr_html_(),
         )
 
     first = build()
@@ -47,6 +49,7 @@ def history(tmp_path_factory):
     shutil.copy(airports, folder / "earlier")
     shutil.copy(folder / "later/airports.csv.gz", airports)
     stale = project.status().to_json()
+    read = taken_in(shutil.copytree(folder, folder.parent / "read"))
     later = build()
     shutil.copy(folder / "earlier/airports.csv.gz", airports)
     reverted = build()
@@ -59,11 +62,25 @@ def history(tmp_path_factory):
         folder=folder,
         first=first,
         stale=stale,
+        read=read,
         later=later,
         reverted=reverted,
         counties=counties,
         places=places,
         verified=verified,
+    )
+
+
+def taken_in(folder):
+    """What is said of a project after its changed sources were taken in and nothing was run."""
+    project = b.open(folder)
+    project.read_sources(inline=True)
+    status, plan = project.status(), project.plan()
+    values = {"status": status, "plan": plan}
+    return SimpleNamespace(
+        texts={name: str(value).splitlines() for name, value in values.items()},
+        views={name: value._repr_html_() for name, value in values.items()},
+        documents={name: value.to_json() for name, value in values.items()},
     )
 
 
@@ -169,6 +186,39 @@ def test_184_of_12579_airports_go_through_the_row_recipes_and_none_changes_its_c
     assert later.rows["clean_airports.good"] == 184
     assert later.tested["airport_counties"] == ("spatial", 59 + 72)
     assert later.rows["airport_counties"] == 59 + 53, "those that came and those that went"
+
+
+SENTENCE = "184 of 12,579 rows changed (59 added, 53 removed, 72 changed)"
+
+
+def test_184_of_12579_is_said_wherever_the_airports_are_told_of(history):
+    texts, views = history.read.texts, history.read.views
+    assert texts["status"][1] == f"  airports  changed  data/airports.csv.gz  12,573 → 12,579 rows · {SENTENCE}"
+    assert texts["plan"][0] == f"  airports: {SENTENCE}"
+    cells = ["airports", "12,573 → 12,579", SENTENCE]
+    assert all(f">{cell}</td>" in views["status"] for cell in cells)
+    assert f"<p>airports: {SENTENCE}</p>" in views["plan"]
+    assert f"<p>airports: updated · {SENTENCE}</p>" in history.later.view
+    for document in history.read.documents.values():
+        said = next(s for s in document["sources"] if s["name"] == "airports")
+        told = [said[n] for n in ("rows_before", "rows", "rows_changed", "rows_added", "rows_removed")]
+        assert told == [12_573, 12_579, 184, 59, 53]
+
+
+def test_what_updates_save_is_the_sum_over_the_steps_of_the_plan(history):
+    plan = history.read.documents["plan"]
+    steps = {s["step"]: s for s in plan["steps"]}.values()
+    chosen = [s for s in steps if s["action"] == "update"]
+    said = plan["updates"]
+    assert {"clean_airports", "airport_counties", "airport_states"} <= {s["step"] for s in chosen}
+    assert (said["steps"], said["of"]) == (len(chosen), len(steps)) and len(steps) == 124
+    for field in ("update_s", "full_s"):
+        assert said[field] == pytest.approx(sum(s[field] for s in chosen), abs=0.001 * len(chosen))
+    assert history.read.documents["status"]["updates"] == said
+    for lines in history.read.texts.values():
+        (line,) = [line for line in lines if line.startswith("  as updates")]
+        assert line.startswith(f"  as updates  {len(chosen)} of 124 steps, about ")
+    assert len(history.read.texts["plan"]) < 60, "members of a family stand together though each takes its own time"
 
 
 def test_117_airports_change_their_county_and_a_quarter_at_most_is_asked(history):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from builder.compile.bounds import Bounds
+from builder.compile.predict import Choice
 from builder.compile.schedule import Schedule, Slot
 from builder.errors import error
 from builder.execute.report import Run, SourceReport, TargetReport
@@ -14,7 +16,7 @@ from builder.plan.plan import make_plan
 from builder.plan.verdict import Reason, State
 from builder.report.text import explanation_text, run_text, status_text, unique_errors, wrapped
 from builder.report.timetable import plan_text
-from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus
+from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, Updates
 
 FRESH = SourceStatus("counties", "unchanged", 1, 10, (), "data/counties.geojson")
 
@@ -72,9 +74,41 @@ def test_a_changed_source_stands_above_what_follows_from_it() -> None:
     ]
 
 
-def test_rows_are_told_where_they_were_counted() -> None:
-    text = status(*CHANGED, sources=(source(rows=12_579, rows_before=12_573, difference=(8, 2, 30)),))
-    assert "data/airports.csv  12,573 → 12,579 rows (8 added, 2 removed, 30 changed)" in text
+ROWS = {"rows": 12_579, "rows_before": 12_573}
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (
+            {**ROWS, "difference": (59, 53, 72)},
+            "  12,573 → 12,579 rows · 184 of 12,579 rows changed (59 added, 53 removed, 72 changed)",
+        ),
+        ({**ROWS, "difference": (6, 0, 0)}, "  12,573 → 12,579 rows · 6 of 12,579 rows changed (6 added)"),
+        ({"rows": 7, "rows_before": 7, "difference": (0, 0, 0)}, "  7 → 7 rows · none of 7 rows changed"),
+        (ROWS, "  12,573 → 12,579 rows"),
+        ({"rows_before": 12_573}, ""),
+    ],
+)
+def test_rows_are_told_where_they_were_counted(told: dict[str, Any], said: str) -> None:
+    lines = status(*CHANGED, sources=(source(**told),)).splitlines()
+    assert lines[1] == f"  airports  changed  data/airports.csv{said}"
+
+
+@pytest.mark.parametrize(
+    ("updates", "lines"),
+    [
+        (Updates(9, 12, 1.23, 8.4), ["  as updates  9 of 12 steps, about 1.2 s of work instead of 8.4 s"]),
+        (Updates(1, 1, 0.05, 0.013), ["  as updates  1 of 1 step, about 50 ms of work instead of 13 ms"]),
+        (Updates(1, 3, None, 2.0), ["  as updates  1 of 3 steps"]),
+        (Updates(0, 3, 0.0, 0.0), []),
+        (None, []),
+    ],
+)
+def test_what_updates_save_is_told_before_the_closing_line(updates: Updates | None, lines: list[str]) -> None:
+    told = status(*CHANGED, sources=(source(),), updates=updates).splitlines()
+    assert [line for line in told if line.startswith("  as updates")] == lines
+    assert told[-1 - len(lines) : -1] == lines or not lines
 
 
 def test_new_sources_are_told_with_their_size() -> None:
@@ -189,6 +223,43 @@ def test_a_plan_groups_steps_by_their_reason_and_closes_with_the_bound(world: An
         "  bounds   critical path 2.0 s · work on 2 workers 1.5 s · lane db 1.0 s",
         "2 steps to run, 0 to restore, 1 source to take in · about 2.0 s on 2 workers · bound by critical path",
     ]
+
+
+def updated(name: str, at_s: float, choice: Choice | None) -> Slot:
+    """A step that is predicted to take a second."""
+    way = "update" if choice is not None and choice.is_update else "run"
+    return Slot(name, "target", way, (), 1.0, 1.0, at_s, at_s + 1.0, None, choice)
+
+
+@pytest.fixture
+def updating(world: Any, remembered: Any) -> PlanReport:
+    """A plan in which members of a family are updates that take different times, and one step runs whole."""
+    members = [f"m[k={k}]" for k in "abc"]
+    plan = make_plan(world(f"s -> {' '.join(members)} w x", {"s": "1"}).situation, remembered)
+    choices = [Choice(True, n / 4, float(n), 10 * n) for n in (1, 2, 3)]
+    slots = [updated(name, float(n), choice) for n, (name, choice) in enumerate(zip(members, choices, strict=True))]
+    slots += [updated("w", 3.0, Choice(False, 0.75, 0.5, 1_000)), updated("x", 4.0, None)]
+    schedule = Schedule(tuple(slots), 1, 5.0, Bounds(1.0, 5.0, {}, 5.0, "work"))
+    return PlanReport(plan, schedule, "t", sources=(source(name="s", **ROWS, difference=(59, 53, 72)),))
+
+
+def test_a_plan_tells_the_rows_that_changed_and_what_updates_save(updating: PlanReport) -> None:
+    assert plan_text(updating).splitlines() == [
+        "  s: 184 of 12,579 rows changed (59 added, 53 removed, 72 changed)",
+        "      0 s – 3.0 s   update   m[*] (3)  (never built; 60 rows to look at, 1.5 s as updates, 6.0 s whole)",
+        "    3.0 s – 4.0 s   run      w  (never built; 1,000 rows to look at, 750 ms as an update, 500 ms whole)",
+        "    4.0 s – 5.0 s   run      x  (never built)",
+        "  bounds   critical path 1.0 s · work on 1 worker 5.0 s",
+        "  as updates  3 of 5 steps, about 1.5 s of work instead of 6.0 s",
+        "5 steps to run, 0 to restore, 0 sources to take in · about 5.0 s on 1 worker · bound by work",
+    ]
+
+
+def test_a_plan_tells_of_a_few_sources_and_counts_the_others(updating: PlanReport) -> None:
+    many = tuple(source(name=f"s{n}", rows=n, rows_before=9) for n in range(20))
+    lines = plan_text(replace(updating, sources=(source(name="unread"), *many))).splitlines()
+    assert lines[:2] == ["  s0: 9 → 0 rows", "  s1: 9 → 1 row"]
+    assert lines[11:13] == ["  s11: 9 → 11 rows", "  … 8 more sources"]
 
 
 def test_an_explanation_shows_values_cut_and_what_is_read() -> None:

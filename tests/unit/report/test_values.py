@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from builder.compile.bounds import Bounds
+from builder.compile.predict import Choice
 from builder.compile.schedule import Schedule, Slot
 from builder.errors import error
 from builder.plan.keys import key_of, step_fields
 from builder.plan.plan import Plan, Version, make_plan, source_fields
 from builder.plan.verdict import Reason, State
-from builder.report.values import Explanation, PlanReport, SourceStatus, Status, TargetStatus, folded, root_causes
+from builder.report.values import (
+    Explanation,
+    PlanReport,
+    SourceStatus,
+    Status,
+    TargetStatus,
+    Updates,
+    folded,
+    root_causes,
+    updates_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -99,9 +111,11 @@ def test_the_json_of_a_status_has_the_fields_that_scripts_read() -> None:
     found = json.loads(json.dumps(status().to_json()))
     assert (found["format"], found["project"], found["sensed_s"], found["predicted_s"]) == (1, "p", 0.1235, 1.5)
     (source,), (target,) = found["sources"], found["targets"]
-    assert {k: source[k] for k in ("name", "state", "files", "bytes", "reasons")} == {
-        "name": "s", "state": "changed", "files": 2, "bytes": 30, "reasons": ["a changed"],
+    assert source == {
+        "name": "s", "state": "changed", "files": 2, "bytes": 30, "reasons": ["a changed"], "rows": None,
+        "rows_before": None, "rows_changed": None, "rows_added": None, "rows_removed": None, "error": None,
     }  # fmt: skip
+    assert found["updates"] is None
     assert target == {
         "name": "m[k=7]", "recipe": "m", "params": {"k": 7}, "state": "stale", "predicted_s": 1.5, "lanes": {"db": 1},
         "reasons": [{"kind": "source", "subject": "s", "detail": "changed"}],
@@ -109,6 +123,32 @@ def test_the_json_of_a_status_has_the_fields_that_scripts_read() -> None:
     assert found["totals"] == {
         "targets": 1, "fresh": 0, "stale": 1, "pending": 0, "missing": 0, "blocked": 0, "failed": 0,
     }  # fmt: skip
+
+
+def test_the_json_of_a_status_tells_the_rows_that_changed_and_what_updates_save() -> None:
+    source = SourceStatus(
+        "s", "changed", 1, 30, (), "data/s.csv", rows=12_579, rows_before=12_573, difference=(59, 53, 72)
+    )
+    found = status(sources=(source,), updates=Updates(9, 12, 1.23456, None)).to_json()
+    assert {k: v for k, v in found["sources"][0].items() if k.startswith("rows")} == {
+        "rows": 12_579, "rows_before": 12_573, "rows_changed": 184, "rows_added": 59, "rows_removed": 53,
+    }  # fmt: skip
+    assert found["updates"] == {"steps": 9, "of": 12, "update_s": 1.2346, "full_s": None}
+
+
+def slot(name: str, action: str, choice: Choice | None = None, kind: str = "target") -> Slot:
+    return Slot(name, kind, action, (), 1.0, 1.0, 0.0, 1.0, None, choice)
+
+
+def test_updates_are_counted_among_the_steps_that_run() -> None:
+    slots = [slot("s", "run", kind="intake"), slot("old", "restore"), slot("plain", "run")]
+    assert updates_of(Schedule(tuple(slots), 2, 1.0)) is None
+    slots += [slot("whole", "run", Choice(False, 7.0, 5.0, 9))]
+    assert updates_of(Schedule(tuple(slots), 2, 1.0)) == Updates(0, 2, 0.0, 0.0)
+    slots += [slot("a", "update", Choice(True, 0.25, 3.0, 9)), slot("b", "update", Choice(True, 0.5, 4.0, 9))]
+    assert updates_of(Schedule(tuple(slots), 2, 1.0)) == Updates(2, 4, 0.75, 7.0)
+    slots += [slot("c", "update", Choice(True, 0.5, None, 9))]
+    assert updates_of(Schedule(tuple(slots), 2, 1.0)) == Updates(3, 5, 1.25, None)
 
 
 def test_a_status_is_fresh_when_nothing_is_to_be_done() -> None:
@@ -142,6 +182,17 @@ def test_the_json_of_a_plan_has_an_entry_per_target(report: PlanReport) -> None:
     assert found["bounds"] == {"critical_path_s": 2.0, "work_s": 1.0, "lanes": {"db": 1.5}, "largest_s": 2.0}
     assert (found["bottleneck"], found["predicted_s"]) == ("critical path", 2.0)
     assert found["ready"] == {"split.good": 2.0, "split.bad": 2.0}
+    assert (found["sources"], found["updates"]) == ([], None)
+
+
+def test_the_json_of_a_plan_tells_the_rows_that_changed_and_what_updates_save(report: PlanReport) -> None:
+    slots = (slot("split", "update", Choice(True, 0.25, 3.0, 9)),)
+    source = SourceStatus("s", "changed", 1, 30, (), "data/s.csv", rows=9, rows_before=8, difference=(2, 1, 3))
+    found = replace(report, schedule=Schedule(slots, 2, 1.0), sources=(source,)).to_json()
+    assert found["updates"] == {"steps": 1, "of": 1, "update_s": 0.25, "full_s": 3.0}
+    assert [(s["name"], s["rows_changed"], s["rows_added"], s["rows_removed"]) for s in found["sources"]] == [
+        ("s", 6, 2, 1)
+    ]
 
 
 def test_the_json_of_an_explanation_has_values_before_and_after() -> None:
