@@ -53,5 +53,32 @@ def test_the_map_is_a_picture(executed):
 
 
 def test_every_view_says_something(executed):
-    for source in ("p.status()", "p.explain(", "p.diff(", "first = p.rebuild"):
+    for source in ("p.status()", "p.plan()", "p.explain(", "p.diff(", "first = p.rebuild"):
         assert texts_of(executed, source).strip() != ""
+
+
+SENTENCE = "184 of 12,579 rows changed (59 added, 53 removed, 72 changed)"
+BACK = "184 of 12,573 rows changed (53 added, 59 removed, 72 changed)"
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "html"),
+    [
+        ("p.status(read=True)", f"12,573 → 12,579 rows · {SENTENCE}", f">{SENTENCE}</td>"),
+        ("p.plan()", f"  airports: {SENTENCE}", f"<p>airports: {SENTENCE}</p>"),
+        ('"earlier/airports.csv.gz", folder / "data")\np.rebuild()', BACK, f"<p>airports: restored · {BACK}</p>"),
+    ],
+)
+def test_what_changed_is_said_in_records_as_stored_and_as_run(executed, source, text, html):
+    for notebook in (executed, nbformat.read(NOTEBOOK, as_version=4)):
+        assert text in texts_of(notebook, source)
+        (cell,) = [c for c in notebook.cells if c.cell_type == "code" and source in c.source]
+        assert any(html in o.get("data", {}).get("text/html", "") for o in cell.outputs)
+
+
+def test_the_stored_outputs_are_of_one_run_and_name_no_folder_of_a_machine():
+    stored = nbformat.read(NOTEBOOK, as_version=4)
+    cells = [c for c in stored.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
+    said = "".join(str(o) for c in cells for o in c.outputs)
+    assert [place for place in ("/tmp", "/home", "/opt", "/root", "/usr", "/work") if place + "/" in said] == []
