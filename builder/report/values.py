@@ -80,7 +80,7 @@ class Updates:
 def updates_of(schedule: Schedule) -> Updates | None:
     """The updates of a schedule; None where of no step it is known which way it goes."""
     runs = [s for s in schedule.slots if s.kind == "target" and s.action in ("run", "update")]
-    if all(s.choice is None for s in runs):
+    if all(s.choice is None or s.choice.rows is None for s in runs):
         return None
     chosen = [s.choice for s in runs if s.choice is not None and s.choice.is_update]
     return Updates(len(chosen), len(runs), _sum(c.update_s for c in chosen), _sum(c.full_s for c in chosen))
