@@ -17,7 +17,16 @@ NARROW_BODIES = {
     "shapes": (
         "    west = t['a'].fillna(CONST).to_numpy(float) % 5\n"
         "    shapes = shapely.box(west, -1e10, west + CONST, 1e10)\n"
-        "    return gpd.GeoDataFrame({'id': t['id']}, geometry=shapes, crs='EPSG:3857')\n"
+        "    return gpd.GeoDataFrame({'id': t['id'], 'b': t['b']}, geometry=shapes, crs='EPSG:3857')\n"
+    ),
+    "places": (
+        "    x, y = t['id'] * 7 % 11 / 2, t['a'].fillna(CONST).to_numpy(float) % 5\n"
+        "    return pd.DataFrame({'id': t['id'], 'b': t['b'], 'x': x, 'y': y})\n"
+    ),
+    "codes": (
+        "    codes = t['b'].dropna().drop_duplicates().sort_values()\n"
+        "    parents = codes.shift(1 + CONST % 2)\n"
+        "    return pd.DataFrame({'code': codes, 'parent': parents})\n"
     ),
 }
 """Bodies whose results have other columns than most tables."""
@@ -25,11 +34,34 @@ NARROW_BODIES = {
 READY_BODIES = {
     "count": "count_by({name}, of={t}, by=['b'], sums={{'total': 'a'}}{words})",
     "assign": (
-        "assign_regions({name}, points={t}, regions={u}, lon='a', lat='c', region_id={{'region': 'id'}}, "
+        "assign_regions({name}, points={t}, regions={u}, lon='a', lat='c', region_id={{'region': '{column}'}}, "
         "ties={ties}, crs='EPSG:3857'{words})"
     ),
+    "levels": "count_by({name}, of={t}, by=['b'], taxonomy={u}, sums={{'total': 'a'}}{words})",
+    "smooth": "smooth_regions({name}, regions={t}, {smoothing}{words})",
+    "hulls": "infer_regions({name}, points={t}, by=['b'], lon='x', lat='y', crs='EPSG:3857', {inference}{words})",
+    "dissolve": "infer_regions({name}, points={t}, by=['b'], method='dissolve'{words})",
 }
 """Calls of ready-made recipes."""
+
+REGIONS = ("shapes", "smooth", "hulls", "dissolve")
+"""Bodies that make tables of regions, with a column b."""
+
+SMOOTHING = (
+    "method='chaikin', iterations=1",
+    "method='taubin', iterations=2",
+    "method='buffer', distance_m=0.25",
+    "method='chaikin', tolerance_m=0.1",
+    "method='coverage', iterations=1",
+)
+INFERENCE = (
+    "method='convex'",
+    "method='concave', ratio=0.5",
+    "method='convex'",
+    "method='clusters', radius_m=3, min_points=2",
+    "method='voronoi'",
+)
+"""Methods with their options; a recipe's constant says which."""
 
 VALUE_BODIES = {
     "json": "    return {'n': size(t), 'shift': shift(CONST, 1), 'p': PARAM}\n",

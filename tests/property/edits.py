@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import shapely
 from bodies import READY_BODIES
-from worlds import COLUMNS, Csv, Recipe, Source, World, free_ids, make_content, make_recipe, make_row
+from making import free_ids, make_content, make_recipe, make_row, make_where
+from worlds import COLUMNS, Recipe, Regions, Source, Table, World
 
 Edit = Callable[["Site", random.Random], str | None]
 
@@ -34,36 +36,50 @@ class Site:
 
 def _files(site: Site, *, of_table: bool | None = None) -> Iterator[tuple[Source, str]]:
     for source in site.world.sources.values():
-        for member in source.files:
-            if of_table is None or source.is_table == of_table:
+        for member, content in source.files.items():
+            if of_table is None or isinstance(content, Table) == of_table:
                 yield source, member
 
 
-def _pick_csv(site: Site, rng: random.Random) -> tuple[Source, str, Csv] | None:
-    found = list(_files(site, of_table=True))
-    if not found:
-        return None
-    source, member = rng.choice(found)
-    csv = source.files[member]
-    assert isinstance(csv, Csv)
-    return source, member, csv
+def _pick_table(site: Site, rng: random.Random, kind: type[Table] = Table) -> tuple[Source, str, Table] | None:
+    found = [(s, m, c) for s, m in _files(site, of_table=True) if isinstance(c := s.files[m], kind)]
+    return rng.choice(found) if found else None
 
 
 def change_cells(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None or not picked[2].rows:
         return None
     source, member, csv = picked
     at = rng.randrange(len(csv.rows))
-    column = rng.randrange(1, 4)
     row = list(csv.rows[at])
+    column = rng.randrange(1, len(row))
     row[column] = make_row(source, rng)[column]
-    csv.rows[at] = tuple(row)  # type: ignore[assignment]
-    return f"change {COLUMNS[column]} of row {at} of {source.path(member)}"
+    csv.rows[at] = tuple(row)
+    name = COLUMNS[column] if source.is_table else ("id", "b", "the geometry")[column]
+    return f"change {name} of row {at} of {source.path(member)}"
+
+
+def move_vertex(site: Site, rng: random.Random) -> str | None:
+    """Move a vertex of a region: a little, or to where the one after it was, so that the border may cross itself."""
+    picked = _pick_table(site, rng, Regions)
+    found = [n for n, row in enumerate(picked[2].rows) if row[2]] if picked else []
+    if picked is None or not found:
+        return None
+    source, member, regions = picked
+    at = rng.choice(found)
+    number, b, ring = regions.rows[at]
+    ring, vertex = copy.deepcopy(ring), rng.randrange(len(ring))
+    if rng.random() < 0.1:
+        ring[vertex], ring[vertex - 1] = ring[vertex - 1], ring[vertex]
+    else:
+        ring[vertex] = [round(v + rng.uniform(-0.6, 0.6), 2) for v in ring[vertex]]
+    regions.rows[at] = (number, b, ring)
+    return f"move vertex {vertex} of region {at} of {source.path(member)}"
 
 
 def change_all(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None or not picked[2].rows:
         return None
     source, member, csv = picked
@@ -72,7 +88,7 @@ def change_all(site: Site, rng: random.Random) -> str | None:
 
 
 def move_key(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None or not picked[2].rows:
         return None
     source, member, csv = picked
@@ -83,7 +99,7 @@ def move_key(site: Site, rng: random.Random) -> str | None:
 
 
 def empty_table(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None:
         return None
     picked[2].rows = []
@@ -122,7 +138,7 @@ def change_file(site: Site, rng: random.Random) -> str | None:
 
 
 def insert_row(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None:
         return None
     source, member, csv = picked
@@ -132,7 +148,7 @@ def insert_row(site: Site, rng: random.Random) -> str | None:
 
 
 def delete_row(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None or not picked[2].rows:
         return None
     source, member, csv = picked
@@ -141,7 +157,7 @@ def delete_row(site: Site, rng: random.Random) -> str | None:
 
 
 def sort_rows(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None:
         return None
     rng.shuffle(picked[2].rows)
@@ -149,7 +165,7 @@ def sort_rows(site: Site, rng: random.Random) -> str | None:
 
 
 def respell(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None:
         return None
     csv = picked[2]
@@ -160,7 +176,7 @@ def respell(site: Site, rng: random.Random) -> str | None:
 
 
 def duplicate_key(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None or not picked[2].rows:
         return None
     picked[2].rows.append(rng.choice(picked[2].rows))
@@ -168,7 +184,7 @@ def duplicate_key(site: Site, rng: random.Random) -> str | None:
 
 
 def break_csv(site: Site, rng: random.Random) -> str | None:
-    picked = _pick_csv(site, rng)
+    picked = _pick_table(site, rng)
     if picked is None:
         return None
     picked[2].is_broken = True
@@ -273,6 +289,25 @@ def change_update(site: Site, rng: random.Random) -> str | None:
     return f"let the update of {recipe.name} ask for a full run beyond {recipe.patience} rows"
 
 
+def change_where(site: Site, rng: random.Random) -> str | None:
+    found = [(r, x) for r in site.world.recipes.values() for x in r.reads if x.where is not None]
+    if not found:
+        return None
+    recipe, reads = rng.choice(found)
+    reads.where = make_where(site.world, reads.owner, rng)
+    return f"let {recipe.name} read rows where {reads.where}"
+
+
+def change_policy(site: Site, rng: random.Random) -> str | None:
+    grains = ("rows", "groups", "update")
+    found = [r for r in site.world.recipes.values() if r.grain in grains or r.body in READY_BODIES]
+    if not found:
+        return None
+    recipe = rng.choice(found)
+    recipe.policy = rng.choice([p for p in ("auto", "require", "require", "full") if p != recipe.policy])
+    return f'let {recipe.name} have the policy "{recipe.policy}"'
+
+
 def change_declaration(site: Site, rng: random.Random) -> str | None:
     found = [r for r in site.world.recipes.values() if r.body in ("filter", "derive", "join")]
     if not found:
@@ -335,10 +370,16 @@ def lift_traps(site: Site, rng: random.Random) -> str | None:
 
 def is_ill(world: World) -> bool:
     """Whether something is broken, lost, repeated or made to fail."""
-    tables = [(s, c) for s in world.sources.values() for c in s.files.values() if isinstance(c, Csv)]
+    tables = [(s, c) for s in world.sources.values() for c in s.files.values() if isinstance(c, Table)]
     is_broken = any(c.is_broken for _, c in tables) or any(s.lost for s in world.sources.values())
     is_repeated = any(s.is_keyed and len({r[0] for r in c.rows}) < len(c.rows) for s, c in tables)
-    return is_broken or is_repeated or any(r.trap is not None or r.limit is not None for r in world.recipes.values())
+    is_tangled = any(_is_tangled(r) for _, c in tables if isinstance(c, Regions) for r in c.rows)
+    is_set = any(r.trap is not None or r.limit is not None for r in world.recipes.values())
+    return is_broken or is_repeated or is_tangled or is_set
+
+
+def _is_tangled(row: tuple[int, str | None, list[list[float]] | None]) -> bool:
+    return row[2] is not None and not shapely.Polygon(row[2]).is_valid
 
 
 def mend_all(site: Site) -> str:
@@ -346,8 +387,10 @@ def mend_all(site: Site) -> str:
         source.files |= {m: c for m, c in source.lost.items() if m not in source.files}
         source.lost = {}
         for content in source.files.values():
-            if isinstance(content, Csv):
+            if isinstance(content, Table):
                 content.is_broken = False
+                if isinstance(content, Regions):
+                    content.rows = [row for row in content.rows if not _is_tangled(row)]
                 if source.is_keyed:
                     content.rows = list({r[0]: r for r in content.rows}.values())
     for recipe in site.world.recipes.values():
@@ -421,11 +464,11 @@ def _any_recipe(site: Site, rng: random.Random) -> Recipe:
 
 CHANCES: dict[int, list[Edit]] = {
     10: [change_cells],
-    5: [insert_row, restore_file, revert],
+    5: [insert_row, restore_file, revert, move_vertex],
     4: [change_file, delete_row, mend_csv, change_constant, change_parameters, lift_traps],
-    3: [sort_rows, respell, delete_file, revert_data, set_trap, move_key, change_update],
+    3: [sort_rows, respell, delete_file, revert_data, set_trap, move_key, change_update, change_policy],
     2: [break_csv, touch, rewrite, rename_file, add_file, rename_recipe, add_recipe, swap_outputs, change_all,
-        empty_table, change_schema],
+        empty_table, change_schema, change_where],
     1: [duplicate_key, change_helper, unused_helper, comment, set_limit, set_version, set_publish, publish_all,
         drop_recipe, no_edit, change_declaration],
 }  # fmt: skip

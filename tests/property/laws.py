@@ -14,21 +14,21 @@ import random
 import shutil
 import sqlite3
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from edits import Site, edit
-from worlds import make_world
+from making import make_world
+from scales import counted, limited, limits_of
 
 from builder.compile import choice
 from builder.errors import BuilderError
-from builder.execute import attempt
+from builder.execute import attempt, piecewise
 from builder.execute.attempt import disk_crash
+from builder.formats import updates
 from builder.project import Project
 from builder.project import open as open_project
 from builder.store import disk
@@ -61,6 +61,12 @@ class Chain:
         ------
         BrokenLawError
         """
+        ways = (piecewise, "run_in_pieces", "in pieces"), (updates, "changed_lines", "by lines")
+        with limited(limits_of(self.seed)), counted(self.counts, *ways[0]), counted(self.counts, *ways[1]):
+            self.follow(length)
+
+    def follow(self, length: int) -> None:
+        """All steps, at the sizes that are set."""
         choice.always = self.seed % 4 != 0  # these tables are so small that an update would seldom pay
         self.root = self.folder / "project"
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -164,7 +170,7 @@ class Chain:
             return
         chosen = rng.sample(targets, min(len(targets), rng.randint(1, 3)))
         self.note(f"rebuild {chosen}")
-        run = self.project().rebuild(chosen, inline=True)
+        run = self.built(chosen)
         needed = graph.upstream({graph.maker[t] for t in chosen})
         reach = {t for s in needed for t in graph.steps[s].targets}
         claim(
@@ -246,8 +252,7 @@ class Chain:
         plan = self.project().plan().plan
         graph = self.graph = plan.situation.graph
         planned = {t for s in plan.steps for t in graph.steps[s].targets}
-        run = self.run = self.project().rebuild(inline=True)
-        self.count("rebuilds")
+        run = self.run = self.built()
         touched = {t.name for t in run.targets}
         claim(touched <= planned, f"{sorted(touched - planned)} ran, which the plan did not name")
         self.not_again(run)
@@ -259,6 +264,26 @@ class Chain:
         self.again("at once")
         if len(self.said) % 3 == 0:
             self.loads(clean)
+
+    def built(self, targets: list[str] | None = None) -> Any:
+        """A rebuild. Where an update is required it is made, or refused: then it is required no more."""
+        store = self.root / ".builder"
+        required = {r.name for r in self.site.world.recipes.values() if r.policy == "require"}
+        before = set(self.currents(store)) if required and store.exists() else set()
+        run = self.project().rebuild(targets, inline=True)
+        self.count("rebuilds")
+        for target in (t for t in run.targets if base_of(t.name) in required):
+            is_whole = target.via == "full" and target.outcome != "failed" and target.name in before
+            claim(not is_whole, f"{target.name} ran whole, though an update is required")
+        refused = {base_of(t.name) for t in run.targets if t.outcome == "failed"} & required
+        if not refused:
+            return run
+        self.count("refused")
+        self.note(f"require no update of {sorted(refused)}")
+        for name in refused:
+            self.site.world.recipes[name].policy = "auto"
+        self.site.world.write(self.root)
+        return self.built(targets)
 
     def loads(self, clean: Clean) -> None:
         """What is read of one target, chosen by the chain's seed, equals what is read of it from nothing."""
@@ -307,7 +332,8 @@ class Chain:
             state.update(f"{name} {len(content)} ".encode() + content)
         if (key := state.hexdigest()) not in self.cleans:
             here = self.folder / f"clean-{len(self.cleans)}"
-            run = Project(self.clean_config(here)).rebuild(targets, inline=True)
+            with limited():
+                run = Project(self.clean_config(here)).rebuild(targets, inline=True)
             self.count("builds from nothing")
             self.cleans[key] = Clean(run, self.currents(here / "store"), here)
         return self.cleans[key]
@@ -482,18 +508,3 @@ def shrink(failure: Failure, folder: Path) -> Failure:
         if smaller is not None:
             failure = smaller
     return failure
-
-
-@contextmanager
-def at_small_scale() -> Iterator[None]:
-    """No flushing to the disk meanwhile: kills here spare the machine. One thread for a few rows."""
-    before = disk.durable, pa.cpu_count(), pa.io_thread_count()
-    disk.durable = False
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    try:
-        yield
-    finally:
-        disk.durable = before[0]
-        pa.set_cpu_count(before[1])
-        pa.set_io_thread_count(before[2])

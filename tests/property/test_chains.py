@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from laws import at_small_scale, run_chain, shrink
+from laws import run_chain, shrink
+from scales import at_small_scale
 
 CHAINS = 200
 GROUP = 10

@@ -1,17 +1,18 @@
 """Random projects as plain values: knows how a project is written, nothing of how it is built.
 
-A world is a small project: tables, files and recipes. All tables have the columns id, a, b, c, so that any recipe can
-read any of them. `World.write` lays it out as real files. The same seed gives the same world.
+A world is a small project: tables, regions, files and recipes. All tables have the columns id, a, b, c, so that any
+recipe can read any of them; regions have id, b and a geometry. `World.write` lays it out as real files.
 """
 
 from __future__ import annotations
 
-import random
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from bodies import HELPERS, NARROW_BODIES, READY_BODIES, TABLE_BODIES, VALUE_BODIES
+from bodies import HELPERS, INFERENCE, NARROW_BODIES, READY_BODIES, REGIONS, SMOOTHING, TABLE_BODIES, VALUE_BODIES
 
 WORDS = ["ash", "oak", "elm", 'fir "x"', "yew, old", "", "NA", "birk\u00f6"]
 COLUMNS = ["id", "a", "b", "c"]
@@ -19,20 +20,26 @@ DTYPES = {"id": "int64", "a": "Int64", "b": "string", "c": "float64"}
 
 FRAMES = (*TABLE_BODIES, *NARROW_BODIES, *READY_BODIES, "counts", "head")
 
-Row = tuple[int, int | None, str | None, float | None]
+Row = tuple[Any, ...]
+"""(id, a, b, c) of a table, (id, b, ring) of regions; the ring has no last point, or is None for no geometry."""
 
 
 # -- sources -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Csv:
-    """One CSV file: its rows, and how they are spelt."""
+class Table:
+    """One file of rows, and how they are spelt."""
 
     rows: list[Row]
     quotes_all: bool = False
     ends: str = "\n"
     is_broken: bool = False
+
+
+@dataclass
+class Csv(Table):
+    """One CSV file."""
 
     def text(self, columns: Sequence[str]) -> str:
         """The file, with these columns; ``d`` follows from the others."""
@@ -52,6 +59,25 @@ class Csv:
 
 
 @dataclass
+class Regions(Table):
+    """One GeoJSON file."""
+
+    def text(self, columns: Sequence[str]) -> str:
+        """The file; broken it ends too soon."""
+        features = [
+            {"type": "Feature", "properties": {"id": number, "b": b}, "geometry": self._geometry(ring)}
+            for number, b, ring in self.rows
+        ]
+        crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3857"}}
+        whole = {"type": "FeatureCollection", "crs": crs, "features": features}
+        text = json.dumps(whole, indent=1 if self.quotes_all else None)
+        return text[:-9] if self.is_broken else text
+
+    def _geometry(self, ring: list[Any] | None) -> dict[str, Any] | None:
+        return None if ring is None else {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+
+
+@dataclass
 class Plain:
     """One file that is no table."""
 
@@ -61,7 +87,7 @@ class Plain:
         return self.content
 
 
-Content = Csv | Plain
+Content = Csv | Regions | Plain
 
 
 @dataclass
@@ -75,6 +101,7 @@ class Source:
     is_declared: bool
     columns: list[str] = field(default_factory=COLUMNS.copy)
     a_dtype: str = "Int64"
+    is_regions: bool = False
     files: dict[str, Content] = field(default_factory=dict)
     lost: dict[str, Content] = field(default_factory=dict)
 
@@ -84,7 +111,7 @@ class Source:
 
     @property
     def suffix(self) -> str:
-        return ".csv" if self.is_table else ".txt"
+        return ".csv" if self.is_table else ".geojson" if self.is_regions else ".txt"
 
     def path(self, member: str) -> str:
         return f"data/{self.name}{self.suffix}" if self.kind == "one" else f"data/{self.name}/{member}{self.suffix}"
@@ -97,7 +124,8 @@ class Source:
     def code(self) -> str:
         words = [f'"{self.reference}"', f'"{self.pattern}"']
         words += ['key="id"'] if self.is_keyed else []
-        words += [f"columns={DTYPES | {'a': self.a_dtype}}"] if self.is_table and self.is_declared else []
+        dtypes = DTYPES | {"a": self.a_dtype} if self.is_table else {"id": "int64", "b": "string"}
+        words += [f"columns={dtypes}"] if (self.is_table or self.is_regions) and self.is_declared else []
         return f"b.source({', '.join(words)})"
 
 
@@ -112,6 +140,7 @@ class Reads:
     output: str = ""
     gather: bool = False
     columns: tuple[str, ...] = ()
+    where: tuple[str, Any] | None = None
 
 
 @dataclass
@@ -135,6 +164,7 @@ class Recipe:
     is_frame: bool = True
     grain: str = ""  # "", rows, groups or update
     is_lookup: bool = False
+    policy: str = "auto"
     is_declared: bool = False
     patience: int | None = None
     """Beyond how many changed rows its own update asks for a full run; None for never."""
@@ -210,13 +240,21 @@ class World:
             name += f"[{parameter}={{{parameter}}}]"
         if recipe.is_lookup and recipe.trap is None and reads is not recipe.reads[0]:
             return f'b.lookup("{name}", on="id")'
-        return f'b.read("{name}", columns={list(reads.columns)})' if reads.columns else f'"{name}"'
+        words = [f"columns={list(reads.columns)}"] if reads.columns else []
+        words += [f"where={dict([reads.where])!r}"] if reads.where else []
+        return f'b.read("{name}", {", ".join(words)})' if words else f'"{name}"'
 
     def _ready(self, recipe: Recipe, references: list[str]) -> str:
         """A call of a ready-made recipe."""
         words = "".join(f", {w}" for w in self._words(recipe))
-        ties = repr("all" if recipe.const % 2 else "lowest")
-        values = {"name": repr(recipe.name), "ties": ties, "words": words}
+        values = {
+            "name": repr(recipe.name),
+            "ties": repr("all" if recipe.const % 2 else "lowest"),
+            "smoothing": SMOOTHING[recipe.const % len(SMOOTHING)],
+            "inference": INFERENCE[recipe.const % len(INFERENCE)],
+            "column": self.id_of(recipe.reads[-1].owner),
+            "words": words,
+        }
         call = READY_BODIES[recipe.body].format(**values, **dict(zip("tu", references, strict=False)))
         return f"\n\n{recipe.name} = b.{call}"
 
@@ -227,7 +265,7 @@ class World:
         if recipe.body in READY_BODIES:
             return self._ready(recipe, references)
         inputs = ", ".join(f'"{n}": {r}' for n, r in zip(names, references, strict=True))
-        key = {"grouped": "b"}.get(recipe.body, "id")
+        key = {"grouped": "b", "codes": "code"}.get(recipe.body, "id")
         words = [f"inputs={{{inputs}}}"]
         words += [f'key="{key}"'] if recipe.is_keyed else []
         words += ['outputs=("good", "bad")'] if recipe.body == "split" else []
@@ -265,6 +303,7 @@ class World:
         words += [f"retries={recipe.retries}"] if recipe.retries else []
         words += [f"version={recipe.version}"] if recipe.version else []
         words += ["pure=False"] if not recipe.is_pure else []
+        words += [f'policy="{recipe.policy}"'] if recipe.policy != "auto" else []
         words += [f"publish={recipe.publish}"] if recipe.publish is not None else []
         return words
 
@@ -283,129 +322,17 @@ class World:
         """Whether a dataset's owner makes tables with the standard columns."""
         return self.sources[owner].is_table if owner in self.sources else self.recipes[owner].is_table
 
+    def has_regions(self, owner: str) -> bool:
+        """Whether a dataset's owner makes regions, with a column b and a geometry."""
+        return self.sources[owner].is_regions if owner in self.sources else self.recipes[owner].body in REGIONS
+
+    def id_of(self, owner: str) -> str:
+        """The column that names the rows of a dataset's owner."""
+        if owner in self.sources or self.recipes[owner].body not in ("smooth", "hulls", "dissolve"):
+            return "id"
+        recipe = self.recipes[owner]
+        return self.id_of(recipe.reads[0].owner) if recipe.body == "smooth" else "b"
+
     def fresh(self, prefix: str) -> str:
         self.names += 1
         return f"{prefix}{self.names}"
-
-
-# -- making a world ----------------------------------------------------------------------------------------------------
-
-
-def make_world(rng: random.Random) -> World:
-    """A random project."""
-    world = World({}, {}, publish=rng.choice(["leaves", "leaves", "all"]), step=rng.randint(1, 3))
-    for _ in range(rng.randint(1, 3)):
-        source = _source(world, rng)
-        world.sources[source.name] = source
-    if not any(s.is_table for s in world.sources.values()):
-        source = Source(world.fresh("s"), "one", True, True, True)
-        source.files[""] = _csv(source, rng)
-        world.sources[source.name] = source
-    for _ in range(rng.choice([3, 3, 4, 4, 5, 8])):
-        recipe = make_recipe(world, rng)
-        world.recipes[recipe.name] = recipe
-    return world
-
-
-def _source(world: World, rng: random.Random) -> Source:
-    kind = rng.choice(["one", "one", "star", "family"])
-    is_table = rng.random() < 0.75
-    source = Source(world.fresh("s"), kind, is_table, is_table and rng.random() < 0.6, is_declared=rng.random() < 0.7)
-    for member in [""] if kind == "one" else rng.sample("uvwxyz", rng.choice([1, 2, 2])):
-        source.files[member] = make_content(source, rng)
-    return source
-
-
-def make_content(source: Source, rng: random.Random) -> Content:
-    return _csv(source, rng) if source.is_table else Plain("".join(rng.choices("abc\n", k=rng.randint(1, 8))))
-
-
-def _csv(source: Source, rng: random.Random) -> Csv:
-    count = rng.randint(1, 6)
-    numbers: list[int | None] = [*free_ids(source, rng, count)] if source.is_keyed else [None] * count
-    return Csv([make_row(source, rng, n) for n in numbers])
-
-
-def free_ids(source: Source, rng: random.Random, count: int) -> list[int]:
-    """Ids that no row of the source has; members of a family are tables of their own, but may not clash either."""
-    taken = {r[0] for c in [*source.files.values(), *source.lost.values()] if isinstance(c, Csv) for r in c.rows}
-    return rng.sample([i for i in range(60) if i not in taken], count)
-
-
-def make_row(source: Source, rng: random.Random, number: int | None = None) -> Row:
-    number = rng.randrange(60) if number is None else number
-    a = None if source.is_declared and rng.random() < 0.1 else rng.randrange(20)
-    b = None if rng.random() < 0.1 else rng.choice(WORDS)
-    c = None if source.is_declared and rng.random() < 0.1 else rng.choice([0.5, -0.0, 1e9, 2.25])
-    return (number, a, b, c)
-
-
-def make_recipe(world: World, rng: random.Random) -> Recipe:
-    owners = [*world.sources, *world.recipes]
-    tables = [o for o in owners if world.is_standard(o)]
-    # More of those that have an update of their own kind.
-    often = ("filter", "derive", "derive", "shapes", "assign", "assign", "assign")
-    body = rng.choice([*TABLE_BODIES, *NARROW_BODIES, *READY_BODIES, *VALUE_BODIES, *often])
-    recipe = Recipe(world.fresh("r"), body, [], rng.randint(1, 9))
-    first = rng.choice(tables if body in FRAMES else owners)
-    parameter = world.family_of(first)
-    reads = Reads(first, _output(world, first, rng))
-    if parameter and (rng.random() < 0.4) and body not in READY_BODIES:
-        reads.gather = True
-    elif parameter:
-        recipe.each = first
-    elif rng.random() < 0.25:
-        recipe.each, recipe.values = "list", rng.sample(range(1, 6), rng.randint(1, 2))
-    if body in VALUE_BODIES and world.is_standard(first) and not reads.gather and rng.random() < 0.35:
-        reads.columns = ("id", "a", "b") if body in ("counts", "head") else tuple(rng.sample(COLUMNS, 2))
-    recipe.is_frame = body in FRAMES or rng.random() < 0.6
-    recipe.reads = [reads]
-    _add_second(world, recipe, rng)
-    is_by_key = not reads.gather and _is_keyed(world, first)
-    if recipe.body in TABLE_BODIES or recipe.body == "shapes":
-        # A gather has the ids of all members; only with its parameter would they be a key.
-        recipe.is_keyed = is_by_key and rng.random() < 0.8
-        recipe.grain = rng.choice(["rows", "rows", "rows", ""]) if not reads.gather else ""
-    if recipe.body == "grouped":
-        recipe.is_keyed, recipe.grain = rng.random() < 0.9, "" if reads.gather else rng.choice(["groups", ""])
-    if recipe.body == "derive" and is_by_key and not recipe.each and rng.random() < 0.4:
-        recipe.grain, recipe.patience = "update", 1 if recipe.const % 3 == 0 else None
-    recipe.is_declared = recipe.body in ("filter", "derive", "join") and rng.random() < 0.35
-    recipe.is_lookup = recipe.body == "join" and recipe.grain == "rows" and _is_keyed(world, recipe.reads[1].owner)
-    _add_moods(recipe, rng)
-    return recipe
-
-
-def _add_second(world: World, recipe: Recipe, rng: random.Random) -> None:
-    """Give a recipe the second table that it needs, or let it do something that needs none."""
-    wanted = {
-        "join": [o for o in (*world.sources, *world.recipes) if world.is_standard(o)],
-        "assign": [n for n, r in world.recipes.items() if r.body == "shapes" and r.is_keyed],
-    }
-    if recipe.body == "assign" and not _is_keyed(world, recipe.reads[0].owner):
-        wanted["assign"] = []  # nothing would name its rows
-    plain = [o for o in wanted.get(recipe.body, []) if not world.family_of(o)]
-    if plain:
-        other = rng.choice(plain)
-        recipe.reads.append(Reads(other, _output(world, other, rng)))
-    elif recipe.body in wanted:
-        is_keyed = _is_keyed(world, recipe.reads[0].owner)
-        recipe.body = "filter" if recipe.body == "join" else "shapes" if is_keyed else "count"
-
-
-def _add_moods(recipe: Recipe, rng: random.Random) -> None:
-    """Give a recipe now and then what makes it fail, run again, or be published otherwise."""
-    is_own = recipe.body not in READY_BODIES
-    recipe.trap = rng.randrange(3) if rng.random() < 0.08 and is_own else None
-    recipe.limit = rng.randint(2, 6) if rng.random() < 0.08 and is_own and recipe.body != "split" else None
-    recipe.retries = 1 if rng.random() < 0.08 else 0
-    recipe.is_pure = rng.random() > 0.04
-    recipe.publish = rng.choice([True, False]) if rng.random() < 0.15 else None
-
-
-def _is_keyed(world: World, owner: str) -> bool:
-    return world.sources[owner].is_keyed if owner in world.sources else world.recipes[owner].is_keyed
-
-
-def _output(world: World, owner: str, rng: random.Random) -> str:
-    return rng.choice(world.recipes[owner].outputs) if owner in world.recipes else ""
