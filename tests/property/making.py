@@ -80,19 +80,23 @@ def _ring(rng: random.Random) -> list[list[float]]:
 
 # -- recipes -----------------------------------------------------------------------------------------------------------
 
-_OFTEN = ("filter", "derive", "derive", "shapes", "assign", "assign", "assign", "smooth", "hulls")
+_OFTEN = ("filter", "derive", "derive", "assign", "assign", "assign", "smooth", "smooth", "hulls", "levels")
 """More of those that have an update of their own kind."""
 
-_BEFORE = {"smooth": "shapes", "dissolve": "shapes", "hulls": "places", "levels": "codes"}
+_BEFORE = {"assign": "shapes", "smooth": "shapes", "dissolve": "shapes", "hulls": "places", "levels": "codes"}
 """What makes the table that a ready-made recipe needs: made instead, where nobody does."""
+
+_AFTER = {"places": "hulls", "codes": "levels"}
+"""What is likely to be next, for nothing else needs such a table."""
 
 _BY_ROWS = (*TABLE_BODIES, "shapes", "places")
 
 
 def make_recipe(world: World, rng: random.Random) -> Recipe:
     """A recipe that reads what the world has."""
-    body = rng.choice([*TABLE_BODIES, *NARROW_BODIES, *READY_BODIES, *VALUE_BODIES, *_OFTEN])
-    body = body if _readable(world, body) else _BEFORE[body]
+    likely = [_AFTER[r.body] for r in world.recipes.values() if r.body in _AFTER] * 5
+    body = rng.choice([*TABLE_BODIES, *NARROW_BODIES, *READY_BODIES, *VALUE_BODIES, *_OFTEN, *likely])
+    body = body if _readable(world, body) else _instead(world, body)
     recipe = Recipe(world.fresh("r"), body, [], rng.randint(1, 9))
     first = rng.choice(_readable(world, body))
     parameter = world.family_of(first)
@@ -125,7 +129,26 @@ def _readable(world: World, body: str) -> list[str]:
     if body == "levels":
         codes = [r for r in world.recipes.values() if r.body == "codes" and not r.reads[0].gather]
         return [r.reads[0].owner for r in codes if not world.family_of(r.name)]
-    return [o for o in owners if world.is_standard(o)] if body in FRAMES else owners
+    tables = [o for o in owners if world.is_standard(o)]
+    keyed = [o for o in tables if _is_keyed(world, o)]
+    if body == "assign":
+        return keyed if _regions(world) else []
+    if body in ("codes", "shapes"):
+        some = keyed if body == "shapes" else tables
+        return [o for o in some if not world.family_of(o)] or tables
+    return tables if body in FRAMES else owners
+
+
+def _instead(world: World, body: str) -> str:
+    """What is made where nobody makes the table that this needs."""
+    is_keyed = any(_is_keyed(world, o) and not world.family_of(o) for o in _readable(world, "filter"))
+    return "count" if body == "assign" and (_regions(world) or not is_keyed) else _BEFORE[body]
+
+
+def _regions(world: World) -> list[str]:
+    """Who makes one table of regions that has a key."""
+    owners = [*world.sources, *world.recipes]
+    return [o for o in owners if world.has_regions(o) and _is_keyed(world, o) and not world.family_of(o)]
 
 
 def make_where(world: World, owner: str, rng: random.Random) -> tuple[str, Any]:
@@ -146,19 +169,13 @@ def _add_second(world: World, recipe: Recipe, rng: random.Random) -> None:
         chosen = rng.choice([r for r in codes if not r.reads[0].gather and not world.family_of(r.name)])
         recipe.reads = [copy.copy(chosen.reads[0]), Reads(chosen.name)]
         return
-    wanted = {
-        "join": [o for o in (*world.sources, *world.recipes) if world.is_standard(o)],
-        "assign": [o for o in (*world.sources, *world.recipes) if world.has_regions(o) and _is_keyed(world, o)],
-    }
-    if recipe.body == "assign" and not _is_keyed(world, recipe.reads[0].owner):
-        wanted["assign"] = []  # nothing would name its rows
-    plain = [o for o in wanted.get(recipe.body, []) if not world.family_of(o)]
-    if plain:
-        other = rng.choice(plain)
+    tables = [o for o in (*world.sources, *world.recipes) if world.is_standard(o) and not world.family_of(o)]
+    found = {"join": tables, "assign": _regions(world)}.get(recipe.body, [])
+    if found:
+        other = rng.choice(found)
         recipe.reads.append(Reads(other, _output(world, other, rng)))
-    elif recipe.body in wanted:
-        is_keyed = _is_keyed(world, recipe.reads[0].owner)
-        recipe.body = "filter" if recipe.body == "join" else "shapes" if is_keyed else "count"
+    elif recipe.body == "join":
+        recipe.body = "filter"
 
 
 def _add_grain(world: World, recipe: Recipe, rng: random.Random) -> None:
