@@ -42,7 +42,7 @@ def make(folder: str, rows: str, share: str) -> None:
     data.mkdir(exist_ok=True)
     make_csv(data / "big.csv", int(rows), False, float(share))
     if not (data / "regions.parquet").exists():
-        write_regions(data / "regions.parquet", 0)
+        write_regions(data / "regions.parquet", 30_000)
 
 
 def build(folder: str, store: str) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from increments import Line, alternating, as_contender, measure
+from increments import Line, alternating, forked
 from intake import make_csv
+from tessellation import regions
 
 ROWS = """
 import builder as b
@@ -62,6 +63,8 @@ CASES = {
     "counters": {"5 %": 0.7, "1 %": 0.4, "50 %": 1.1},
     "regions": {"one region": 0.03, "300 regions": 0.15, "5 % of the points": 0.10},
 }
+WARM_ROWS = 5_000
+REGIONS_MOST = 30_000
 SHARES = {"5 %": 0.05, "0.1 %": 0.001, "1 %": 0.01, "50 %": 0.5}
 
 
@@ -99,7 +102,11 @@ def make_records(folder: Path, rows: int, case: str) -> None:
 
 
 def make_points(folder: Path, rows: int, case: str) -> None:
-    """Points spread over the regions of a Voronoi diagram of 30,000 cells with ragged borders, and those regions."""
+    """Points spread over 30,000 regions (fewer where the points are few), and these.
+
+    A region changes as in a revision: a corner of it moves, and with it the three borders that meet there, so that two
+    neighbours change as well, and nowhere is a gap or an overlap.
+    """
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -111,24 +118,13 @@ def make_points(folder: Path, rows: int, case: str) -> None:
         at = np.random.default_rng(6).choice(rows, rows // 20, replace=False)
         lon[at] += 0.01
     pq.write_table(pa.table({"id": ids, "lon": lon, "lat": lat}), folder / "points.parquet")
-    write_regions(folder / "regions.parquet", {"one region": 1, "300 regions": 300}.get(case, 0))
+    corners = {"one region": 1, "300 regions": 300}.get(case, 0)
+    write_regions(folder / "regions.parquet", min(REGIONS_MOST, max(rows // 100, 9)), corners)
 
 
-def write_regions(path: Path, changed: int) -> None:
-    """30,000 regions that share borders of some 150 vertices; of some one vertex in a spike of their own is moved."""
-    import geopandas as gpd
-    import numpy as np
-    import shapely
-
-    rng = np.random.default_rng(7)
-    sites = np.column_stack([rng.uniform(-120, -70, 30_000), rng.uniform(25, 50, 30_000)])
-    cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(sites)))
-    cells = shapely.segmentize(shapely.clip_by_rect(cells, -120, 25, -70, 50), 0.008)
-    chosen = np.random.default_rng(8).choice(len(cells), changed, replace=False)
-    for k in chosen:
-        x, y = cells[k].centroid.coords[0]
-        cells[k] = cells[k].difference(shapely.box(x, y, x + 0.02, y + 0.02))
-    gpd.GeoDataFrame({"rid": np.arange(len(cells))}, geometry=cells, crs="EPSG:4326").to_parquet(path)
+def write_regions(path: Path, count: int, corners: int = 0) -> None:
+    """So many regions that share their borders; so many corners, each with the three borders in it, have moved."""
+    regions(count, [(corners, 8)] if corners else []).to_parquet(path)
 
 
 PARTS = {
@@ -141,14 +137,13 @@ PARTS = {
 # -- builds ------------------------------------------------------------------------------------------------------------
 
 
-def make(part: str, folder: str, rows: str, case: str) -> None:
+def make(part: str, folder: Path, rows: int, case: str) -> None:
     """Write a project's sources; in a process of its own, whose memory does not count."""
-    target = Path(folder) / "data"
-    target.mkdir(parents=True, exist_ok=True)
-    PARTS[part].make(target, int(rows), case)
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    PARTS[part].make(folder / "data", rows, case)
 
 
-def build(folder: str, store: str, mode: str) -> dict[str, Any]:
+def build(folder: Path, store: str, mode: str) -> dict[str, Any]:
     """Bring a project up to date in this process; what its steps took, and the digest of each target."""
     from dataclasses import replace
 
@@ -157,7 +152,7 @@ def build(folder: str, store: str, mode: str) -> dict[str, Any]:
     from builder.project import Project
 
     choice.always = mode == "update"
-    config = replace(b.open(folder).config, store=Path(folder) / store, out=Path(folder) / f"{store}-out")
+    config = replace(b.open(folder).config, store=folder / store, out=folder / f"{store}-out")
     project = Project(config)
     run = project.rebuild(inline=True)
     assert run.outcome == "built", str(run)
@@ -165,13 +160,19 @@ def build(folder: str, store: str, mode: str) -> dict[str, Any]:
     digests = {name: str(current.digest) for name, current in ledger.currents().items()}
     ledger.close()
     cpu_s = sum(t.cpu_s for t in run.targets)
-    vias = sorted({str(t.via) for t in run.targets})
-    return {"steps_s": cpu_s, "digests": digests, "vias": vias, "tested": sum(t.tested or 0 for t in run.targets)}
+    return {
+        "steps_s": cpu_s,
+        "digests": digests,
+        "vias": sorted({str(t.via) for t in run.targets}),
+        "changed": sum(sum(s.difference or ()) for s in run.sources),
+        "tested": sum(t.tested or 0 for t in run.targets),
+    }
 
 
 def run(name: str, folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[str, Any]], list[Line]]:
     """The costs of the steps of a part, brought up to date and from nothing."""
-    _measured(name, folder / "warm", 5_000, 1)
+    if options.rows > WARM_ROWS:
+        _measured(name, folder / "warm", WARM_ROWS, 1)  # compiles what is compiled once for a machine
     costs, lines = _measured(name, folder / "real", options.rows, options.repeat)
     return f"{name}: {options.rows:,} rows; CPU of the steps, up to date over from nothing", costs, lines
 
@@ -181,11 +182,11 @@ def _measured(name: str, folder: Path, rows: int, repeat: int) -> tuple[dict[str
     (folder / "recipes").mkdir(parents=True)
     (folder / "recipes/main.py").write_text(PARTS[name].recipes)
     (folder / "builder.toml").write_text('name = "steps"\npublish = []\n')
-    _child("make", part=name, folder=folder, rows=rows, case="")
-    costs["first build"] = _child("build", folder=folder, store="first", mode="auto")
+    forked(make, part=name, folder=folder, rows=rows, case="")
+    costs["first build"] = forked(build, folder=folder, store="first", mode="auto")
     for case, limit in CASES[name].items():
         shutil.rmtree(folder / "data")
-        _child("make", part=name, folder=folder, rows=rows, case=case)
+        forked(make, part=name, folder=folder, rows=rows, case=case)
         runs = {
             "up to date": partial(_up_to_date, folder, "update" if limit < 1 else "auto"),
             "from nothing": partial(_from_nothing, folder),
@@ -193,7 +194,8 @@ def _measured(name: str, folder: Path, rows: int, repeat: int) -> tuple[dict[str
         found, clean = alternating(runs, repeat, "steps_s").values()
         assert found["digests"] == clean["digests"], f"{name}, {case}: other digests than from nothing"
         costs |= {f"{case}: up to date": found, f"{case}: from nothing": clean}
-        note = f"same digests; {', '.join(found['vias'])}; {found['tested']:,} rows looked at"
+        counts = f"{found['changed']:,} rows of sources changed, {found['tested']:,} looked at"
+        note = f"same digests; {', '.join(found['vias'])}; {counts}"
         lines.append(Line(f"{name}, {case} changed", found["steps_s"] / clean["steps_s"], limit, note))
         for label, cost in ((f"{case}: up to date", found), (f"{case}: from nothing", clean)):
             costs[label]["cpu_s"] = cost["steps_s"]
@@ -204,20 +206,13 @@ def _measured(name: str, folder: Path, rows: int, repeat: int) -> tuple[dict[str
 def _up_to_date(folder: Path, mode: str) -> dict[str, Any]:
     shutil.rmtree(folder / "store", ignore_errors=True)
     shutil.copytree(folder / "first", folder / "store")
-    return _child("build", folder=folder, store="store", mode=mode)
+    return forked(build, folder=folder, store="store", mode=mode)
 
 
 def _from_nothing(folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder / "anew", ignore_errors=True)
-    return _child("build", folder=folder, store="anew", mode="auto")
-
-
-def _child(contender: str, **arguments: Any) -> dict[str, Any]:
-    return measure(__file__, contender, arguments)
+    return forked(build, folder=folder, store="anew", mode="auto")
 
 
 Runs = Mapping[str, Callable[..., Any]]
 RUNS: Runs = {name: partial(run, name) for name in PARTS}
-
-if __name__ == "__main__":
-    as_contender({"make": make, "build": build})
