@@ -67,8 +67,8 @@ def run(folder: Path, options: argparse.Namespace) -> tuple[str, dict[str, dict[
     for warm_rows in (2_000, options.rows):
         costs, lines = _measured(folder / str(warm_rows), warm_rows, 1 if warm_rows < options.rows else options.repeat)
     title = (
-        f"intake: {options.rows:,} rows, {COLUMNS} columns; CPU of taking the file into the store, which is not published,"
-        " over that of plain pyarrow reading it and writing one Parquet file"
+        f"intake: {options.rows:,} rows, {COLUMNS} columns; CPU of taking the file into the store over that of plain"
+        " pyarrow reading it and writing one Parquet file; a source is not published"
     )
     return title, costs, lines
 

@@ -16,7 +16,7 @@ import shapely
 
 WEST, SOUTH, EAST, NORTH = -120.0, 25.0, -70.0, 50.0
 PIECES = 25
-"""The side of a square as large as a region, over the longest piece of border between two vertices: about 100 a ring."""
+"""The side of a square as large as a region over the longest piece of border: about 100 vertices a ring."""
 MOVED = 0.2
 """How far a corner moves, of the way to the middle of one of its regions."""
 
