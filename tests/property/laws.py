@@ -14,7 +14,7 @@ import random
 import shutil
 import sqlite3
 import traceback
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,14 @@ class Chain:
         ------
         BrokenLawError
         """
-        ways = (piecewise, "run_in_pieces", "in pieces"), (updates, "changed_lines", "by lines")
-        with limited(limits_of(self.seed)), counted(self.counts, *ways[0]), counted(self.counts, *ways[1]):
+        ways = (
+            (piecewise, "run_in_pieces", "in pieces"),
+            (updates, "changed_lines", "by lines"),
+            (updates, "changed_files", "by files"),
+        )
+        with limited(limits_of(self.seed)), ExitStack() as counting:
+            for way in ways:
+                counting.enter_context(counted(self.counts, *way))
             self.follow(length)
 
     def follow(self, length: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from builder.execute import piecewise
-from builder.formats import byline, byrow, linefiles, lineindex, lines
+from builder.formats import byfile, byline, byrow, fileindex, linefiles, lineindex, lines, text
 from builder.store import disk
 from builder.tables import compaction, layers, read, write
 
@@ -31,6 +31,11 @@ BY_LINES: tuple[Limit, ...] = (
     (byline, "_MOST_NEW", 2),
     (byrow, "_MOST_NEW", 2),
 )
+BY_FILES: tuple[Limit, ...] = (
+    (linefiles, "MIN_BYTES", 0),
+    (byfile, "_MOST_READ", 2),
+    *((module, "can_be_indexed", lambda spec: False) for module in (byline, fileindex, text)),
+)
 IN_PIECES: tuple[Limit, ...] = (
     (piecewise, "PIECE_ROWS", 2),
     (layers, "BATCH_ROWS", 2),
@@ -39,13 +44,14 @@ IN_PIECES: tuple[Limit, ...] = (
 )
 IN_LAYERS: tuple[Limit, ...] = ((compaction, "WHOLE_SHARE", 4), (compaction, "MOST_LAYERS", 2))
 
-_USUAL = [(module, name, getattr(module, name)) for module, name, _ in (*BY_LINES, *IN_PIECES, *IN_LAYERS)]
+_USUAL = [(module, name, getattr(module, name)) for module, name, _ in (*BY_LINES, *BY_FILES, *IN_PIECES, *IN_LAYERS)]
 
 
 def limits_of(seed: int) -> tuple[Limit, ...]:
     """The sizes of one chain: the usual ones of each kind now and then, so that both ways are gone."""
     rng = random.Random(f"{seed} sizes")
-    return tuple(limit for kind in (BY_LINES, IN_PIECES, IN_LAYERS) if rng.random() < 0.6 for limit in kind)
+    kinds = [kind for kind in (BY_LINES, IN_PIECES, IN_LAYERS) if rng.random() < 0.6]
+    return tuple(limit for kind in (*kinds, *((BY_FILES,) if rng.random() < 0.4 else ())) for limit in kind)
 
 
 @contextmanager
