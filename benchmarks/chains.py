@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "property"))
 
-from laws import run_chain, shrink
+from playing import run_chain, shrink
 from scales import at_small_scale
 
 
