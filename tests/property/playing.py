@@ -34,10 +34,15 @@ class Failure:
 
 
 def run_chain(
-    seed: int, length: int, folder: Path, skipped: frozenset[int] = frozenset(), counts: dict[str, int] | None = None
+    seed: int,
+    length: int,
+    folder: Path,
+    skipped: frozenset[int] = frozenset(),
+    counts: dict[str, int] | None = None,
+    share: float = 1.0,
 ) -> Failure | None:
-    """The failure of one chain; None where every law held."""
-    chain = Chain(seed, folder, skipped, counts={} if counts is None else counts)
+    """The failure of one chain, of whose rebuilds this `share` is compared; None where every law held."""
+    chain = Chain(seed, folder, skipped, share, counts={} if counts is None else counts)
     try:
         chain.play(length)
     except Exception as caught:
