@@ -72,8 +72,10 @@ def choose(
     slope_s = (full_s or 0.0) / CROSSING[rule] / max(1, of.rows)
     update_s = _update_s(updates, rows, slope_s)
     share = rows / max(1, of.rows)
-    if update_s is None and full_s is not None:
-        update_s = FIXED_S + slope_s * rows
+    largest = max((t.rows_tested for t in updates), default=0)
+    is_far = share > CROSSING[rule] and rows > _APART * largest  # many rows cost more each than the few that were seen
+    if full_s is not None and (update_s is None or is_far):
+        update_s = max(update_s or 0.0, FIXED_S + slope_s * rows)
     if update_s is None or full_s is None:
         is_update = share < WORTH * CROSSING[rule]
     else:

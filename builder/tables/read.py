@@ -7,8 +7,9 @@ reader of a table goes through here. Never writes.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from builder.tables.layers import BATCH_ROWS, merged_parts, read_merged, table_s
 from builder.tables.schema import Column, Schema
 
 Where = tuple[tuple[str, Any], ...]
+
+SOUGHT_FROM = 1 << 16
+"""Tables of fewer rows are read whole as fast as a key is found in them."""
 
 _WIDER = {frozenset({"int64", "Int64"}): "Int64", frozenset({"bool", "boolean"}): "boolean"}
 
@@ -51,7 +55,7 @@ def read_table(store: Path, manifest: Manifest, columns: tuple[str, ...] | None 
     wanted = schema.names if columns is None else columns
     needed = [*wanted, *(name for name, _ in where if name not in wanted)]
     check_columns(schema, needed)
-    table = filter_rows(read_merged(store, manifest, tuple(needed)), where)
+    table = filter_rows(_rows_that_may(store, manifest, tuple(needed), dict(where)), where)
     return _with_schema(table.select(wanted), schema.select(wanted))
 
 
@@ -208,6 +212,21 @@ def check_columns(schema: Schema, names: tuple[str, ...] | list[str]) -> None:
                 facts=[("column", name)],
                 hint="there is " + ", ".join(f"'{n}'" for n in near) if near else "the table has no columns",
             )
+
+
+def _rows_that_may(store: Path, manifest: Manifest, columns: tuple[str, ...], where: Mapping[str, Any]) -> pa.Table:
+    """Rows among which are all that have these values: of a large table those with the beginning of the key that the
+    values say.
+    """
+    schema = table_schema(manifest)
+    said = list(takewhile(lambda name: where.get(name) is not None, schema.key))
+    if not said or manifest.rows < SOUGHT_FROM:
+        return read_merged(store, manifest, columns)
+    from builder.tables.among import rows_among  # few reads want its compiled loops
+
+    fields = arrow_schema(schema.select(said))
+    sought = [pa.array([_scalar(where[f.name], f.type, f.name).as_py()], f.type) for f in fields]
+    return rows_among(store, manifest, pa.Table.from_arrays(sought, schema=fields), columns)
 
 
 def filter_rows(table: pa.Table, where: Where) -> pa.Table:

@@ -40,6 +40,7 @@ IN_PIECES: tuple[Limit, ...] = (
     (piecewise, "PIECE_ROWS", 2),
     (layers, "BATCH_ROWS", 2),
     (read, "BATCH_ROWS", 2),
+    (read, "SOUGHT_FROM", 0),
     (write, "PART_ROWS", 2),
 )
 IN_LAYERS: tuple[Limit, ...] = ((compaction, "WHOLE_SHARE", 4), (compaction, "MOST_LAYERS", 2))

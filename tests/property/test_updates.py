@@ -13,13 +13,13 @@ import pytest
 
 from builder.store.manifest import Manifest
 from builder.store.parts import PartFolder
-from builder.tables import compaction, layers
+from builder.tables import compaction, layers, read
 from builder.tables.arrow import arrow_schema, arrow_type
 from builder.tables.delta import Delta, delta_between, predicted_rows
 from builder.tables.diff import count_changes
 from builder.tables.lookup import locate, locate_prefix, scan, take
 from builder.tables.merge import write_plain
-from builder.tables.read import read_parts, read_table
+from builder.tables.read import filter_rows, read_parts, read_table
 from builder.tables.schema import Column, Schema
 from builder.tables.update import Updated, write_update
 from builder.tables.write import TableWriter, write_table
@@ -157,6 +157,13 @@ def same_version(world: World, manifest: Manifest, version: Version) -> None:
     names = tuple(world.r.sample(world.schema.names, world.r.randrange(1, len(world.schema.names) + 1)))
     assert read_table(world.path, manifest, names).equals(expected.select(names))
     assert pa.concat_tables([expected.slice(0, 0), *read_parts(world.path, manifest)]).equals(expected)
+    if version:
+        row = world.r.choice(ordered(version))
+        where = tuple((n, row[n]) for n in world.schema.key[: world.r.randrange(1, 4)] if row[n] is not None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(read, "SOUGHT_FROM", 0)
+            found = read_table(world.path, manifest, names, where)
+        assert found.equals(filter_rows(expected, where).select(names)) and found.num_rows
     assert manifest.bytes == sum(p.bytes for layer in manifest.layers for p in layer.parts)
 
 

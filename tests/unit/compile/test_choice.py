@@ -56,6 +56,16 @@ def test_what_was_measured_outweighs_the_share():
     assert choose("rows", 500_000, READ, WHOLE, fast).is_update
 
 
+def test_what_small_updates_took_says_little_of_one_beyond_the_crossing():
+    of, whole = Read(10**8, 1_000_000), [Tried(0.5, 10**8, 1_000_000)]
+    small = [Tried(0.05, rows_tested=5_000), Tried(0.06, rows_tested=50_000)]
+    assert choose("rows", 100_000, of, whole, small).is_update
+    choice = choose("rows", 600_000, of, whole, small)
+    assert not choice.is_update and choice.update_s == pytest.approx(0.05 + 0.5 * 0.6 / 0.4)
+    like = [Tried(0.2, rows_tested=300_000), *small]
+    assert choose("rows", 600_000, of, whole, like).is_update, "one like it was seen"
+
+
 def test_an_update_grows_with_the_rows_and_a_full_run_with_the_bytes():
     seen = [Tried(1.0, rows_tested=100_000)] * 2
     choice = choose("rows", 200_000, Read(2 * 10**9, 2_000_000), [Tried(10.0, 10**9, 1_000_000)] * 2, seen)

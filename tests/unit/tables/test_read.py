@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from builder.errors import BuilderError
 from builder.store.manifest import Manifest
+from builder.tables import read
 from builder.tables.read import gather, read_parts, read_table
 from builder.tables.schema import Column, Schema
 
@@ -65,10 +66,21 @@ def test_columns_come_in_the_order_asked_for(shelf: Any) -> None:
     assert [p.column_names for p in pieces] == [["a"], ["a"]]
 
 
+@pytest.fixture(params=[0, read.SOUGHT_FROM])
+def sought_from(request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of any size are searched by key, and none."""
+    monkeypatch.setattr(read, "SOUGHT_FROM", request.param)
+
+
+@pytest.mark.usefixtures("sought_from")
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
         ((("k", "a"),), [1, 2]),
+        ((("n", 2), ("k", "a")), [2]),
+        ((("k", "a"), ("a.b", "x")), [1]),
+        ((("n", 2),), [2]),
+        ((("k", "a"), ("n", None)), []),
         ((("a.b", None),), [2]),
         ((("a", DAY), ("n", 3)), [3]),
         ((("k", "nowhere"),), []),
@@ -79,12 +91,23 @@ def test_where_keeps_the_rows_that_match(shelf: Any, where: Any, expected: list[
     assert read_table(shelf.path, manifest, ("n",), where).column("n").to_pylist() == expected
 
 
+@pytest.mark.usefixtures("sought_from")
 @pytest.mark.parametrize("value", ["1", True, 1.5])
 def test_where_with_a_value_of_another_dtype_is_refused(shelf: Any, value: Any) -> None:
     manifest = shelf.write([row("a", 1)], SCHEMA)
     with pytest.raises(BuilderError) as caught:
         read_table(shelf.path, manifest, where=(("n", value),))
     assert caught.value.code == "recipe-declaration"
+    with pytest.raises(BuilderError) as caught:
+        read_table(shelf.path, manifest, where=(("k", "a"), ("n", value)))
+    assert caught.value.code == "recipe-declaration"
+
+
+def test_where_on_the_key_of_a_large_table_reads_what_has_it(shelf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "SOUGHT_FROM", 3)
+    monkeypatch.setattr(read, "read_merged", None)
+    manifest = shelf.write([row("a", 1, "x"), row("a", 2), row("b", 3, "y")], SCHEMA)
+    assert read_table(shelf.path, manifest, ("n",), (("k", "a"),)).column("n").to_pylist() == [1, 2]
 
 
 def test_an_unknown_column_is_told_with_the_nearest(shelf: Any) -> None:
@@ -108,9 +131,9 @@ def test_a_damaged_part_is_told_with_its_path(own_shelf: Any, damage: str) -> No
     elif damage == "flipped":
         raw[raw.index(b"x" * 50) + 60] ^= 0xFF
         path.write_bytes(raw)
-    for read in (lambda: read_table(own_shelf.path, manifest), lambda: list(read_parts(own_shelf.path, manifest))):
+    for reading in (lambda: read_table(own_shelf.path, manifest), lambda: list(read_parts(own_shelf.path, manifest))):
         with pytest.raises(BuilderError) as caught:
-            read()
+            reading()
         assert (caught.value.code, caught.value.place) == ("store-damaged", str(path))
         assert caught.value.hint == "builder fsck --repair"
 
