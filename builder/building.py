@@ -64,7 +64,7 @@ def rebuild(
         noted = Noted(config.store)
 
         saved = plan or {}
-        names = [targets] if isinstance(targets, str) else list(targets or ()) or saved.get("targets")
+        names = [targets] if isinstance(targets, str) else list(targets or ())
         early = [first] if isinstance(first, str) else list(first)
 
         def once(plan: Mapping[str, Any] | None, is_forced: bool) -> tuple[Run, bool]:
@@ -75,6 +75,8 @@ def rebuild(
             if plan is not None:
                 _check_plan(plan, situation, recall)
             wanted = project.selected(situation, names)
+            if wanted is None:
+                wanted = saved.get("targets")
             made = project.planned(situation, recall, wanted, is_forced=is_forced)
             if sources_only:
                 made = _only_sources(made)

@@ -223,7 +223,7 @@ class Driver:
         taken_back = list(self.running.values())
         self.running.clear()
         for trip in {running.trip for running in taken_back}:
-            self.policy.end([job.name for job in trip.start.jobs])
+            self._end_trip(trip)
         for running in taken_back:
             running.node.attempts -= 1
             self._queue(running.node)
@@ -292,7 +292,7 @@ class Driver:
 
     def _end_all(self, ended: Sequence[Ended]) -> None:
         """Give back what attempts held; commit all that came to an output at once, and try again or fail the rest."""
-        finished: list[Finished] = []
+        ran: list[tuple[Running, Finished]] = []
         alone: list[float] = []  # when attempts would have ended had nothing been lost around them
         for one in ended:
             running = self._given_back(one)
@@ -300,18 +300,14 @@ class Driver:
                 continue  # heard twice: its first end was committed or failed
             if one.is_innocent:
                 running.node.attempts -= 1
-                self._queue(running.node)
+                self._run_again(running)
             elif one.record.error is not None:
                 self._end_badly(running, one)
             else:
-                finished.append(Finished(running.node, running.spec, one.record))
+                ran.append((running, Finished(running.node, running.spec, one.record)))
                 if len(running.trip.start.jobs) == 1:
                     alone.append(running.started_s + one.record.wall_s)
-        for node in self.outcomes.commit_all(finished):
-            node.attempts -= 1
-            self.arrived.append(node)
-        waiting = {node.id for node in self.arrived}
-        finished = [one for one in finished if one.node.id not in waiting]
+        finished = self._committed(ran)
         now_s = self.clock()
         for ideal_s in alone:
             self.outlook.ended(now_s - ideal_s)
@@ -323,14 +319,36 @@ class Driver:
             self.crew.losses = 0
             self._guess_again(len(finished))
 
+    def _committed(self, ran: Sequence[tuple[Running, Finished]]) -> list[Finished]:
+        """What was committed of attempts that came to an output; those that were taken back run again."""
+        refused = {node.id for node in self.outcomes.commit_all([one for _, one in ran])}
+        for running, one in ran:
+            if one.node.id in refused:
+                running.node.attempts -= 1
+                self._run_again(running)
+        return [one for _, one in ran if one.node.id not in refused]
+
     def _given_back(self, ended: Ended) -> Running | None:
         """The attempt that ended, after its place and lanes are free again; None for one that is not under way."""
         running = self.running.pop(ended.id, None)
         if running is not None:
             running.trip.left -= 1
             if running.trip.left == 0:
-                self.policy.end([job.name for job in running.trip.start.jobs])
+                self._end_trip(running.trip)
         return running
+
+    def _end_trip(self, trip: Trip) -> None:
+        """Give back what attempts that travelled together held; those of them that have to run again may now."""
+        self.policy.end([job.name for job in trip.start.jobs])
+        self.arrived.extend(trip.again)
+        trip.again.clear()
+
+    def _run_again(self, running: Running) -> None:
+        """Let a node have another attempt, once what travelled with its last one is over: its place is taken till then."""
+        if running.trip.left:
+            running.trip.again.append(running.node)
+        else:
+            self.arrived.append(running.node)
 
     def _end_badly(self, running: Running, ended: Ended) -> None:
         """Try again where that is allowed, else fail."""
@@ -347,7 +365,7 @@ class Driver:
                 node.job = replace(node.job, is_alone=True)
             self.outcomes.tried(node, running.spec, record, cause.code)
             self.observer.event("retried", node.id, error=cause.code)
-            return self._queue(node)
+            return self._run_again(running)
         return self._fail(node, cause, running.spec, record)
 
     @staticmethod

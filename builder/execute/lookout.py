@@ -6,7 +6,7 @@ Decides when a timeout is over, and how often health is looked at. Costs the num
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,14 @@ LOOK_AGAIN_S = 0.05
 
 @dataclass(slots=True, eq=False)
 class Trip:
-    """Attempts that travel together; the place and the lanes are theirs until none is left."""
+    """Attempts that travel together; the place and the lanes are theirs until none is left.
+
+    ``again`` are nodes whose attempts ended and that run again after it.
+    """
 
     start: Start
     left: int
+    again: list[Node] = field(default_factory=list)
 
 
 @dataclass(slots=True)

@@ -581,6 +581,22 @@ def test_a_failed_attempt_is_tried_again_as_often_as_allowed(
     assert len({spec.log for spec in it.theatre.specs.values()}) == attempts
 
 
+def test_what_failed_in_a_pack_is_tried_again_when_the_pack_is_over(stage: Callable[..., Stage]) -> None:
+    """Its place is taken until then: another that is idle must not run it, nor that one be given away twice."""
+    names = [f"t{i}" for i in range(6)]
+    it = stage("s -> " + " ".join(names), t0={"retries": 1})
+    it.theatre.slots = 2
+    it.theatre.costs_s = dict.fromkeys(names, 0.001)
+    it.rebuild()
+    it.theatre.costs_s |= {"t1": 5.0}  # t0 fails and is told while t1, of its pack, goes on and the other place is idle
+    it.theatre.faults = {"t0": [fails()]}
+    assert set(it.rebuild(is_forced=True).values()) == {"unchanged"}
+    assert it.theatre.packs[0][:2] == ["t0", "t1"]
+    (first, second), (slow,) = it.theatre.spans["t0"], it.theatre.spans["t1"]
+    assert first[1] < slow[1] <= second[0]
+    assert it.driver.policy.idle_count == 2 and not it.driver.policy.started
+
+
 def test_a_lost_attempt_is_tried_once_more_without_retries(stage: Callable[..., Stage]) -> None:
     it = stage("s -> a b")
     it.theatre.lost = {"a", "b"}
