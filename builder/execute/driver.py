@@ -344,7 +344,7 @@ class Driver:
         trip.again.clear()
 
     def _run_again(self, running: Running) -> None:
-        """Let a node have another attempt, once what travelled with its last one is over: its place is taken till then."""
+        """Let a node have another attempt, once what travelled with its last one is over and its place is free."""
         if running.trip.left:
             running.trip.again.append(running.node)
         else:
