@@ -90,8 +90,12 @@ def rebuild(
 
         try:
             run, has_lost = once(plan, all or bool(saved.get("all")))
-            # What was updated before by what turned out to be no update is stale now, and that is for this command.
-            return run.with_rest(once(None, False)[0]) if has_lost else run
+            # What was updated before by what turned out to be no update is stale now, and that is for this command. It
+            # comes to an end: each time one recipe more is never updated again.
+            while has_lost:
+                rest, has_lost = once(None, False)
+                run = run.with_rest(rest)
+            return run
         finally:
             noted.close()
             ledger.close()

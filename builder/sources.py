@@ -7,6 +7,9 @@ from typing import Any
 from builder.digests import Digest
 from builder.nouns import dataclass
 
+INTAKE_VERSION = "2"
+"""Of how files become rows: sources that were taken in by another one are read anew, in all their files and lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:

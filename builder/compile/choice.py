@@ -11,7 +11,7 @@ from typing import Protocol
 
 from builder.compile.amounts import Seen
 from builder.compile.predict import Choice, History, Measured, median
-from builder.graph.grains import PIECEWISE
+from builder.graph.grains import PIECE_ROWS, PIECEWISE
 from builder.nouns import dataclass
 
 CROSSING = {"rows": 0.4, "groups": 0.1, "fold": 0.3, "spatial": 0.3, "update": 0.4, "where": 0.5}
@@ -46,10 +46,11 @@ class Tried(Seen, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a full run reads: the bytes of all inputs, and the rows of the one that its rule goes by."""
+    """What a full run reads: the bytes of all inputs, and the rows and bytes of the one that its rule goes by."""
 
     bytes: int
     rows: int
+    main_bytes: int = 0
 
 
 def choose(
@@ -81,7 +82,8 @@ def choose(
     else:
         is_as_good = share < CROSSING[rule] and update_s - full_s < FIXED_S
         is_update = is_as_good or update_s < WORTH * full_s
-    is_too_much = rule in PIECEWISE and share * of.bytes > MOST_HELD_BYTES
+    is_in_pieces = rule in PIECEWISE and of.rows >= 2 * PIECE_ROWS
+    is_too_much = is_in_pieces and share * of.main_bytes > MOST_HELD_BYTES
     if always or is_required or (is_update and not is_too_much):
         return Choice(True, update_s, full_s, rows)
     return Choice(False, update_s, full_s, rows, TOO_MUCH if is_update else SLOWER)

@@ -144,4 +144,5 @@ def choice_of(
     table = held.get(main)
     rows = table.rows if table is not None else 0
     size = sum(m.bytes for m in held.values() if m is not None)
-    return choose(basis.rule, round(share * rows), Read(size, rows), *tried, is_required=is_required)
+    read = Read(size, rows, table.bytes if table is not None else 0)
+    return choose(basis.rule, round(share * rows), read, *tried, is_required=is_required)

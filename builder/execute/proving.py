@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from builder.errors import BuilderError, error
 from builder.execute.call import Call
-from builder.execute.rules import distinct, frame_of, lost_owner, main_of, manifest_of, others_of, rows_asked, schema_of
+from builder.execute.rules import frame_of, lost_owner, main_of, manifest_of, others_of, rows_asked, schema_of
 from builder.execute.spec import InputSpec
 from builder.execute.updating import Unfit, table_of
 from builder.store.manifest import Manifest
@@ -28,6 +28,7 @@ from builder.tables.schema import Schema
 
 MOST_ROWS = 1000
 MOST_GROUPS = 20
+MOST_GROUP_ROWS = 100_000
 _NULLS = 3
 """Rows with a null that are tried of each column."""
 
@@ -65,6 +66,8 @@ def _halves(owners: pa.Table, chance: np.random.Generator) -> list[pa.Table]:
 def _try(call: Call, main: InputSpec, owners: pa.Table, made: Mapping[str, Manifest]) -> None:
     """Refuse rows that come out otherwise where only those of these owners are given."""
     rows = rows_asked(call, main, owners)
+    if rows.num_rows == 0:
+        return  # nor is the function called for none by an update
     rest = others_of(call, main, rows)
     try:
         pieces = call.run({main.parameter: frame_of(call, main, rows), **rest})
@@ -86,11 +89,14 @@ def _some_rows(call: Call, main: InputSpec, chance: np.random.Generator) -> pa.T
 
 
 def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...], chance: np.random.Generator) -> pa.Table:
-    """The values of some groups of the input; of all where there are no more."""
-    groups = distinct(read_table(call.store, manifest_of(main), by)).drop_null()
-    groups = groups.sort_by([(name, "ascending") for name in by])
-    chosen = chance.choice(groups.num_rows, min(MOST_GROUPS, groups.num_rows), replace=False)
-    return groups.take(pa.array(np.sort(chosen)))
+    """The values of some groups of the input; of all where there are no more, and they are small."""
+    table = read_table(call.store, manifest_of(main), by)
+    groups = table.group_by(list(by), use_threads=False).aggregate([([], "count_all")])
+    groups = groups.drop_null().sort_by([(name, "ascending") for name in by])
+    chosen = chance.permutation(groups.num_rows)[:MOST_GROUPS]
+    rows = np.cumsum(groups.column("count_all").to_numpy()[chosen])
+    chosen = chosen[: max(2, int(np.searchsorted(rows, MOST_GROUP_ROWS, "right")))]
+    return groups.select(by).take(pa.array(np.sort(chosen)))
 
 
 def _compare(call: Call, piece: Any, made: Manifest, owners: pa.Table) -> None:

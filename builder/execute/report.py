@@ -97,19 +97,20 @@ class Run:
 
     def with_rest(self, rest: Run) -> Run:
         """This run and another that brought to its end what this one left, as one: of each target the later word."""
-        later = {t.name for t in rest.targets}
-        earlier = tuple(t for t in self.targets if t.name not in later)
+        earlier = tuple(t for t in self.targets if t.name not in {r.name for r in rest.targets})
+        good = sum(t.outcome not in ("failed", "blocked") for t in earlier)
+        done = {*rest.published, *(r.target for r in rest.unpublished)}
         return replace(
             rest,
             outcome=self.outcome if rest.outcome == "nothing" else rest.outcome,
             wall_s=self.wall_s + rest.wall_s,
             targets=(*earlier, *rest.targets),
-            sources=(*self.sources, *rest.sources),
-            fresh=rest.fresh - sum(t.outcome not in ("failed", "blocked") for t in earlier),
+            sources=(*(s for s in self.sources if s.name not in {r.name for r in rest.sources}), *rest.sources),
+            fresh=max(0, rest.fresh - good),
             retired=(*self.retired, *rest.retired),
             published=tuple(dict.fromkeys((*self.published, *rest.published))),
             warnings=(*self.warnings, *rest.warnings),
-            unpublished=(*self.unpublished, *rest.unpublished),
+            unpublished=(*(e for e in self.unpublished if e.target not in done), *rest.unpublished),
         )
 
     @property

@@ -131,7 +131,8 @@ def _is_unproven(step: Step, basis: Basis, before: Mapping[str, Manifest], previ
     """Whether the last build had too little to prove its grain by: one row, or one group, cannot be tried apart."""
     if basis.rule not in ("rows", "groups"):
         return False
-    main = (before[n] for edge in step.edges if edge.parameter == basis.of for n in edge.names if n in before)
-    if any(manifest.rows < 2 for manifest in main):
+    main = [edge for edge in step.edges if edge.parameter == basis.of]
+    if any(before[n].rows < 2 for edge in main for n in edge.names if n in before):
         return True
-    return basis.rule == "groups" and all(manifest.rows < 2 for manifest in previous.values())
+    is_hidden = basis.rule == "groups" or any(edge.where for edge in main)  # how much of the input was there to try
+    return is_hidden and all(manifest.rows < 2 for manifest in previous.values())

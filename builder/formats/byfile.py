@@ -51,8 +51,13 @@ def changed_files(
         return None
     kept = _kept(spec, index)
     files = tuple(file for file in spec.files if file.name not in kept)
-    if sum(file.bytes for file in files) > _MOST_READ * sum(file.bytes for file in spec.files):
+    still = {old.name for old in kept.values()}
+    lost = [old for old in index.files.values() if old.name not in still]
+    is_much = sum(file.bytes for file in files) > _MOST_READ * sum(file.bytes for file in spec.files)
+    if is_much or sum(old.rows for old in lost) > _MOST_READ * base.rows:
         return None
+    if not files and open_source(replace(spec, files=spec.files[:1]), scratch, is_certain=False).schema != base.schema:
+        return None  # what is asked of the source changed, and none of its files
     fields = arrow_schema(base.schema)
     keys = arrow_schema(base.schema.select(base.schema.key))
     held, tables, read = 0, [fields.empty_table()], {}
@@ -68,8 +73,7 @@ def changed_files(
                 return None
         tables += own
         read[file.name] = pa.concat_tables(own).select(base.schema.key)
-    still = {old.name for old in kept.values()}
-    gone = [k.cast(keys) for old in index.files.values() if old.name not in still for k in index.keys(old)]
+    gone = [k.cast(keys) for old in sorted(lost, key=lambda old: old.first) for k in index.keys(old)]
     return ChangedFiles(
         pa.concat_tables(tables),
         pa.concat_tables([keys.empty_table(), *gone]),
@@ -86,6 +90,7 @@ def _kept(spec: IntakeSpec, index: FileIndex) -> dict[str, FileRows]:
     if spec.file_column is None:
         free = {old.digest: old for name, old in index.files.items() if name not in kept}
         for file in spec.files:
-            if file.name not in kept and file.digest in free:
+            old = free.get(file.digest) if file.name not in kept else None
+            if old is not None and Path(old.name).suffix == Path(file.name).suffix:  # which says how it is packed
                 kept[file.name] = free.pop(file.digest)
     return kept

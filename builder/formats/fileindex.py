@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from builder.formats import linefiles
 from builder.formats.linefiles import can_be_indexed, write_small
 from builder.formats.opened import Opened
 from builder.nouns import dataclass
-from builder.sources import SourceFile
+from builder.sources import INTAKE_VERSION, SourceFile
 from builder.store.manifest import Part
 from builder.store.parts import PartFolder
 from builder.tables.batches import read_batch
@@ -30,6 +31,8 @@ _HEAD: Final = "\0head"
 _VERSION: Final = "files-1"
 _REWRITTEN_FROM: Final = 0.5
 """Of keys that no file has any more, as a share of the others: then the index is written anew."""
+_MOST_SMALL: Final = 8
+"""Each version adds a part; so many small ones become one."""
 
 
 def is_by_files(spec: IntakeSpec) -> bool:
@@ -49,7 +52,8 @@ def reading_of(spec: IntakeSpec, schema: Schema) -> str:
     null = ("none",) if spec.null is None else ("null", *spec.null)
     declared = [text for pair in sorted(spec.columns) for text in pair]
     options = (spec.format, spec.delimiter, spec.encoding, spec.crs, spec.layer, spec.file_column)
-    return digest_of(_VERSION, schema.digest(), *(o or "" for o in options), str(len(null)), *null, *declared)
+    said = (o or "" for o in options)
+    return digest_of(_VERSION, INTAKE_VERSION, schema.digest(), *said, str(len(null)), *null, *declared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class FileIndex:
         self._folder = folder
         self._parts = tuple(parts)
         self._ends = np.cumsum([0, *(part.rows for part in parts)])
+        self._cached: tuple[Part, pa.Table] | None = None
 
     @staticmethod
     def open(folder: PartFolder, parts: Sequence[Part]) -> FileIndex | None:
@@ -101,13 +106,19 @@ class FileIndex:
         return FileIndex(folder, head["reading"], files, parts[1:])
 
     def keys(self, file: FileRows) -> Iterator[pa.Table]:
-        """The keys of a file's rows."""
+        """The keys of a file's rows; of files in the order of their places each part is read once."""
         end = file.first + file.rows
         for number, part in enumerate(self._parts):
             start = int(self._ends[number])
             a, b = max(file.first, start), min(end, start + part.rows)
-            if a < b:
-                yield read_batch(self._folder.store, part, None).slice(a - start, b - a)
+            if a < b:  # taken, for a slice would keep the whole part
+                yield self._read(part).take(pa.array(np.arange(a - start, b - start)))
+
+    def _read(self, part: Part) -> pa.Table:
+        """The keys of a part; the last one is kept, for the next of many small files."""
+        if self._cached is None or self._cached[0] != part:
+            self._cached = part, read_batch(self._folder.store, part, None)
+        return self._cached[1]
 
     def next(
         self, files: Sequence[SourceFile], kept: Mapping[str, FileRows], read: Mapping[str, pa.Table]
@@ -117,6 +128,8 @@ class FileIndex:
         rows = left + sum(keys.num_rows for keys in read.values())
         is_rewritten = self._ends[-1] - left > _REWRITTEN_FROM * rows
         writer = FileIndexWriter(self._folder, () if is_rewritten else self._parts)
+        if not is_rewritten:
+            writer.join()
         placed = []
         for file in files:
             old = kept.get(file.name)
@@ -139,6 +152,15 @@ class FileIndexWriter:
         self._keys: list[pa.Table] = []
         self._held = 0
         self.end = sum(part.rows for part in parts)
+
+    def join(self) -> None:
+        """Write the last parts anew as one, where they are many and small; keys keep their places."""
+        small = list(takewhile(lambda part: part.rows < linefiles.PART_ROWS, reversed(self._parts)))[::-1]
+        if len(small) >= _MOST_SMALL:
+            del self._parts[-len(small) :]
+            self.end -= sum(part.rows for part in small)
+            for part in small:
+                self.add(read_batch(self._folder.store, part, None))
 
     def add(self, keys: pa.Table) -> None:
         """Put the next keys in; whole parts are written."""

@@ -17,6 +17,7 @@ from builder.digests import digest_of
 from builder.errors import error
 from builder.execute.spec import IntakeSpec
 from builder.formats import streams
+from builder.sources import INTAKE_VERSION
 from builder.store.manifest import Part
 from builder.store.parts import PartFolder, inlined
 from builder.tables.batches import HIGH, LOW, encoded, read_batch, write_batch
@@ -51,7 +52,7 @@ def reading_of(spec: IntakeSpec, schema: Schema) -> str:
     null = ("none",) if spec.null is None else ("null", *spec.null)
     declared = [text for pair in sorted(spec.columns) for text in pair]
     options = (spec.format, spec.delimiter or "", spec.crs or "", spec.file_column or "")
-    return digest_of(_VERSION, schema.digest(), *options, str(len(null)), *null, *declared)
+    return digest_of(_VERSION, INTAKE_VERSION, schema.digest(), *options, str(len(null)), *null, *declared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,8 +95,8 @@ def open_records(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened
     places = RowPlaces(lambda file, row: f"{file.shown}:{line_of(spec, file, row)}")
 
     def tables() -> Iterator[pa.Table]:
-        seen: set[str] = set()
         for file in spec.files:
+            seen: set[str] = set()
             places.begin(file)
             for chunk in read_chunks(spec, file, told):
                 seen.update(*(item.keys() for item in chunk.objects))

@@ -16,11 +16,11 @@ from builder.graph.declare import SourceDecl
 from builder.graph.graph import Edge, Graph, Step
 from builder.names import value_text
 from builder.situation import Sensed, Situation
+from builder.sources import INTAKE_VERSION
 from builder.tables.schema import Schema
 
 Field = tuple[str, str, str]
 UNKNOWN = "?"
-INTAKE_VERSION = "2"
 DIGEST_VERSION = "2"
 """Of what the digest of a table is made: outputs of another one are built anew."""
 

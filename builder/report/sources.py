@@ -56,6 +56,8 @@ def _rows(
     verdict, current = plan.sources[name], recall.currents.get(name)
     if current is None:
         return verdict.state, None, None, None
+    if not plan.situation.is_table(name):
+        return "changed" if seen else verdict.state, None, None, None
     if verdict.state != "unchanged":
         version = plan.versions.get(name)
         if version is None or version.manifest is None:

@@ -383,6 +383,23 @@ def test_a_fake_grain_that_one_row_could_not_show_is_found_by_its_first_update(p
     assert (done["outcome"], done["error"]["code"]) == ("failed", "not-a-row-recipe")
 
 
+PICKED = """
+@b.recipe(key="team", grain=b.groups("team", "people"), inputs={"people": b.read("people", where={"x": 70})})
+def first_of(people: pd.DataFrame):
+    return people.loc[[people["x"].idxmax()]][["team", "id"]]
+"""
+
+
+def test_a_function_that_fails_for_no_rows_is_not_tried_on_none(place):
+    """One team alone has such a row, so that the other half of the teams has none."""
+    place.recipe(SOURCES + PICKED)
+    assert target(place.built(), "first_of")["rows"] == 1
+    place.write("data/people.csv", edited(PEOPLE, _8="8,a,70"))
+    done = target(place.rebuild(), "first_of")  # by its groups it would have two rows
+    assert done["via"] == "full" and done["rows"] in (1, None)
+    assert "first_of" not in place.states() or place.load("first_of")["team"].tolist() == ["d"]
+
+
 SECOND = """
 @b.recipe(key="id", grain=b.rows("people"))
 def named(people: pd.DataFrame):

@@ -39,7 +39,7 @@ def test_before_an_update_was_measured_the_share_decides(rule, rows, is_update):
 
 
 def test_an_update_that_would_hold_too_much_at_once_is_left_to_a_full_run_in_pieces():
-    large, seen = Read(20 * MOST_HELD_BYTES, 10**8), [Tried(1.0, rows_tested=10**6)]
+    large, seen = Read(20 * MOST_HELD_BYTES, 10**8, 20 * MOST_HELD_BYTES), [Tried(1.0, rows_tested=10**6)]
     whole = [Tried(100.0, 20 * MOST_HELD_BYTES, 10**8)]
     assert choose("rows", 4_000_000, large, whole, seen).is_update
     choice = choose("rows", 6_000_000, large, whole, seen)
