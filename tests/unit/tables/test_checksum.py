@@ -42,7 +42,8 @@ def test_any_flipped_bit_that_counts_is_seen(name: str) -> None:
     known, r = checksum(array), random.Random(5)
     for number, buffer in enumerate(array.buffers()):
         sizes = {0: len(array) // 8, 1: buffer and min(buffer.size, len(array) * 4 if number == 1 else buffer.size)}
-        for _ in range(20 if buffer is not None else 0):
+        counts = buffer is not None and (number > 0 or array.null_count > 0)  # Arrow may keep bits that say nothing
+        for _ in range(20 if counts else 0):
             raw = bytearray(buffer)
             raw[r.randrange(max(1, sizes.get(number, buffer.size) // 2))] ^= 1 << r.randrange(8)
             buffers = [pa.py_buffer(bytes(raw)) if n == number else b for n, b in enumerate(array.buffers())]
