@@ -77,11 +77,12 @@ class Lookout:
             limit_s = running.timeout_s
             if limit_s is None or identity in done:
                 continue
-            is_over = now_s >= running.started_s + limit_s
             if not running.is_begun:
                 running.is_begun = runner.is_begun(identity)
-                running.started_s = now_s if running.is_begun and is_over else running.started_s
-            elif is_over and (running.killed_s is None or now_s >= running.killed_s + KILL_EVERY_S):
+                running.started_s = now_s if running.is_begun else running.started_s
+                continue
+            is_over = now_s >= running.started_s + limit_s
+            if is_over and (running.killed_s is None or now_s >= running.killed_s + KILL_EVERY_S):
                 runner.kill(identity, "timed-out", f"'{running.node.name}' ran longer than {limit_s:g} s")
                 running.killed_s = now_s
 
