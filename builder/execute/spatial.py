@@ -6,6 +6,7 @@ had from an overlay: the points in question are asked again, of an index of only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from builder.execute.call import Call
 from builder.execute.indexes import nearly_index_of, note_nearly, read_of
 from builder.execute.rules import (
     Bases,
+    columns_of,
     delta_of,
     frame_of,
     given_again,
@@ -31,6 +33,7 @@ from builder.tables.among import rows_among
 from builder.tables.arrow import arrow_schema
 from builder.tables.layers import look_over
 from builder.tables.lookup import at_positions, take
+from builder.tables.read import filter_rows
 from builder.tables.schema import GEOMETRY
 
 MOST_ASKED = 0.6
@@ -54,10 +57,13 @@ def reassign(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
         arrived = call.arrived(regions)
         return given_again(call, points, delta.upserted, delta.touched, bases, delta, {regions.parameter: arrived})
     moved = _moved(call, update, regions)
-    touched = union(delta.upserted, _near(call, points, moved))
+    wanted, has_new = columns_of(call, points), delta.upserted.num_rows > 0
+    close = _near(call, points, moved, () if has_new else wanted)
+    touched = union(delta.upserted, close.select(schema_of(points).key))
     if touched.num_rows > MOST_ASKED * manifest_of(points).rows and call.decl.policy != "require":
         raise Unfit(f"{touched.num_rows:,} points are near changed edges")
-    rows = rows_asked(call, points, touched)
+    is_read = not has_new and {*wanted} <= {*close.column_names}
+    rows = filter_rows(close.select(wanted), points.where) if is_read else rows_asked(call, points, touched)
     few = {regions.parameter: _few_regions(call, update, regions, rows, moved)}
     return given_again(call, points, touched, union(touched, delta.deleted), bases, arrived=few, rows=rows)
 
@@ -97,21 +103,23 @@ def _shapes(rows: pa.Table, ids: pa.Array) -> np.ndarray:
     return np.asarray(shapely.from_wkb(rows.column(1).combine_chunks().take(at).to_numpy(zero_copy_only=False)))
 
 
-def _near(call: Call, points: InputSpec, moved: Moved) -> pa.Table:
-    """The keys of the points in one of the boxes."""
+def _near(call: Call, points: InputSpec, moved: Moved, wanted: Sequence[str]) -> pa.Table:
+    """The points in one of the boxes, in row order: their keys, and the wanted columns where that costs little."""
     from builder.transforms.region_changes import near
 
     manifest, key, coordinates = manifest_of(points), schema_of(points).key, tuple(dict.fromkeys(call.lon_lat))
     is_plain = len(manifest.layers) == 1  # else the keys are read in any case, to put the layers together
-    marks, keys = [np.empty(0, bool)], [arrow_schema(schema_of(points).select(key)).empty_table()]
     names = coordinates if is_plain else tuple(dict.fromkeys((*key, *coordinates)))
+    at, found, start = [np.empty(0, np.int64)], [arrow_schema(schema_of(points).select(names)).empty_table()], 0
     for rows in look_over(call.store, manifest, names):
-        marks.append(near(moved.boxes, *(rows.column(c).to_numpy() for c in call.lon_lat)))
+        chosen = np.flatnonzero(near(moved.boxes, *(rows.column(c).to_numpy() for c in call.lon_lat)))
+        at.append(chosen + start)
+        start += rows.num_rows
         if not is_plain:
-            keys.append(rows.select(key).filter(pa.array(marks[-1])))
+            found.append(rows.take(pa.array(chosen)))
     if is_plain:
-        return take(at_positions(call.store, manifest, np.flatnonzero(np.concatenate(marks))), key)
-    return pa.concat_tables(keys)
+        return take(at_positions(call.store, manifest, np.concatenate(at)), tuple(dict.fromkeys((*key, *wanted))))
+    return pa.concat_tables(found)
 
 
 def _few_regions(call: Call, update: UpdateSpec, regions: InputSpec, points: pa.Table, moved: Moved) -> Any:

@@ -187,8 +187,10 @@ def _changed(rows: pa.Table, changes: Sequence[tuple[pa.Table, pa.Table]], key: 
             at = np.arange(total, total + table.num_rows) if is_upsert else np.full(table.num_rows, -1)
             low, high = own.ranges(Keys.of(table, key))
             is_held = high > low
-            chosen[low[is_held]] = at[is_held]
-            if not is_held.all():
+            if is_held.all():
+                chosen[low] = at
+            else:
+                chosen[low[is_held]] = at[is_held]
                 new = table.select(key).append_column(_AT, pa.array(at)).filter(pa.array(~is_held))
                 fresh = overlaid(fresh, new.cast(fresh.schema), key)
             if is_upsert:
@@ -197,6 +199,9 @@ def _changed(rows: pa.Table, changes: Sequence[tuple[pa.Table, pa.Table]], key: 
     if fresh.num_rows:
         low, _ = own.ranges(Keys.of(fresh, key))
         chosen = woven(chosen, low, low, fresh.column(_AT).to_numpy())
-    if len(tables) == 1 and len(chosen) == rows.num_rows and (chosen >= 0).all():
+    is_left = chosen >= 0
+    if not is_left.all():
+        chosen = chosen[is_left]
+    elif len(tables) == 1 and len(chosen) == rows.num_rows:
         return rows
-    return pa.concat_tables(tables).combine_chunks().take(pa.array(chosen[chosen >= 0]))
+    return pa.concat_tables(tables).combine_chunks().take(pa.array(chosen))
