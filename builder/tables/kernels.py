@@ -1,7 +1,7 @@
-"""The compiled loops under `tables.cells`: hashing bytes and mixing cells.
+"""The compiled loops under `tables.cells` and `tables.checksum`: hashing bytes, mixing cells, adding words.
 
-Decides nothing: the definition stands in `tables.cells`. Compiled once per machine and cached; explicit signatures
-keep it to two compilations. Importing this module imports numba.
+Decides nothing: the definitions stand there. Compiled once per machine and cached; explicit signatures keep it to one
+compilation each. Importing this module imports numba.
 """
 
 from __future__ import annotations
@@ -154,3 +154,25 @@ def mix_cells(words, is_float, valid, valid_at, seed0, seed1, keys, out, is_sum)
         last = words.shape[0]
         out[last, 0] = sum0
         out[last, 1] = sum1
+
+
+@njit(types.void(_words, types.uint64[::1], types.uint64[::1]), **_options)
+def add_words(grid, across, down):  # type: ignore[no-untyped-def]
+    """The sums of a grid's rows, and, on top of what is there, of its columns; four rows at a time share a pass."""
+    done = grid.shape[0] // 4 * 4
+    for i in range(0, done, 4):
+        a = b = c = d = _U0
+        for j in range(grid.shape[1]):
+            w, x, y, z = grid[i, j], grid[i + 1, j], grid[i + 2, j], grid[i + 3, j]
+            a += w
+            b += x
+            c += y
+            d += z
+            down[j] += w + x + y + z
+        across[i], across[i + 1], across[i + 2], across[i + 3] = a, b, c, d
+    for i in range(done, grid.shape[0]):
+        a = _U0
+        for j in range(grid.shape[1]):
+            a += grid[i, j]
+            down[j] += grid[i, j]
+        across[i] = a

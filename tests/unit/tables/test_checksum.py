@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from builder.tables import checksum as checksums
 from builder.tables.checksum import checksum
 
 ARRAYS = {
@@ -64,6 +66,21 @@ def test_pages_that_changed_places_are_seen() -> None:
             moved[first * size :][:size] = words[second * size :][:size]
             moved[second * size :][:size] = words[first * size :][:size]
             assert checksum(pa.array(moved)) != known
+
+
+def test_compiled_and_plain_sums_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    from builder.tables import kernels
+
+    words = np.random.default_rng(2).integers(0, 2**64, 71 * 2048 + 5, np.uint64)
+    arrays = [pa.array(words[: rows * 2048 + 5]) for rows in (8, 9, 63, 64, 65, 71)]  # under 64 kB all is hashed
+    assert sys.modules[checksums._KERNELS] is kernels
+    compiled = [checksum(array) for array in arrays]
+    monkeypatch.setattr(checksums, "_KERNELS", "not loaded")
+    assert [checksum(array) for array in arrays] == compiled
+    unaligned = pa.py_buffer(b"x" + words.tobytes())[1:]
+    moved = pa.Array.from_buffers(pa.uint64(), len(words), [None, unaligned])
+    monkeypatch.undo()
+    assert checksum(moved) == compiled[-1]
 
 
 def test_validity_counts_apart_from_values() -> None:
