@@ -1,6 +1,7 @@
 """Random chains of edits, kills and rebuilds: every result equals a build from nothing, digest for digest.
 
-The long form of ``tests/property/test_chains.py``: ``python benchmarks/chains.py --chains 5000 --workers 2``.
+The long form of ``tests/property/test_chains.py``: ``python benchmarks/chains.py --chains 5000 --workers 2``. With
+``--share 0.5`` half of the rebuilds are compared, and each chain's last: what is wrong stays until its inputs change.
 One chain again, as a failure prints it: ``python benchmarks/chains.py --seed 17 --length 9 --skip 2,3``.
 """
 
@@ -23,12 +24,12 @@ from scales import at_small_scale
 
 
 def one(
-    seed: int, length: int, skipped: frozenset[int] = frozenset(), shrinks: bool = True
+    seed: int, length: int, skipped: frozenset[int] = frozenset(), shrinks: bool = True, share: float = 1.0
 ) -> tuple[str, dict[str, int]]:
     """What a chain broke, as text (empty where nothing), and what happened in it."""
     counts: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="chain-") as folder, at_small_scale():
-        failure = run_chain(seed, length, Path(folder) / "c", skipped, counts)
+        failure = run_chain(seed, length, Path(folder) / "c", skipped, counts, share)
         if failure is None:
             return "", counts
         if shrinks:
@@ -44,6 +45,7 @@ def main() -> int:
     words.add_argument("--first", type=int, default=0, help="seed of the first chain")
     words.add_argument("--seed", type=int, help="run this chain alone")
     words.add_argument("--skip", default="", help="edits to leave out, by number")
+    words.add_argument("--share", type=float, default=1.0, help="how many of the rebuilds are compared")
     words.add_argument("--workers", type=int, default=1)
     words.add_argument("--no-shrink", action="store_true")
     given = words.parse_args()
@@ -57,7 +59,7 @@ def main() -> int:
     totals: dict[str, int] = {}
     broken = 0
     with ProcessPoolExecutor(given.workers, mp_context=get_context("spawn")) as pool:
-        play = partial(one, length=given.length, shrinks=not given.no_shrink)
+        play = partial(one, length=given.length, shrinks=not given.no_shrink, share=given.share)
         for seed, found in zip(seeds, pool.map(play, seeds), strict=True):
             text, counts = found
             broken += bool(text)

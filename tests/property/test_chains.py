@@ -1,6 +1,6 @@
 """After any sequence of edits, kills and retries a rebuild equals a build from nothing, digest for digest.
 
-Here the last rebuild of a chain and half of the others are compared: what is wrong stays so until its inputs change.
+Here the last rebuild of a chain and a third of the others are compared: what is wrong stays so until its inputs change.
 ``benchmarks/chains.py`` plays many more chains, compares each rebuild, and replays the one that a failure here prints.
 """
 
@@ -18,7 +18,7 @@ from scales import at_small_scale
 CHAINS = 200
 GROUP = 10
 LENGTH = 20
-COMPARED = 0.5
+COMPARED = 0.35
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_whatever_happened_before_a_rebuild_equals_a_build_from_nothing(first: i
             failure = shrink(failure, folder)
             pytest.fail(f"{failure}\n{failure.trace}", pytrace=False)
     # Chains in which nothing happens would prove nothing.
-    assert counts["builds from nothing"] >= GROUP * LENGTH // 4
+    assert counts["builds from nothing"] >= GROUP * LENGTH // 5
     assert all(counts[what] for what in ("built", "updated", "unchanged", "restored", "kills")), counts
     assert counts["by lines"] + counts["in pieces"] > 0, counts
     assert counts["failed"] + counts["blocked"] > 0, counts
