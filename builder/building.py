@@ -6,7 +6,7 @@ Decides when there is nothing to do (then no run is opened, nothing heavy import
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -67,8 +67,10 @@ def rebuild(
         names = [targets] if isinstance(targets, str) else list(targets or ())
         early = [first] if isinstance(first, str) else list(first)
 
-        def once(plan: Mapping[str, Any] | None, is_forced: bool) -> tuple[Run, bool]:
-            """One run, and whether it left what only another can bring to its end."""
+        def once(
+            plan: Mapping[str, Any] | None, is_forced: bool, more: Sequence[str] = ()
+        ) -> tuple[Run, list[str] | None]:
+            """One run of the wanted targets and these, and what it left that only another can bring to its end."""
             began = time.perf_counter()
             situation = project.situation(progress)
             recall = Recall(ledger)
@@ -77,6 +79,8 @@ def rebuild(
             wanted = project.selected(situation, names)
             if wanted is None:
                 wanted = saved.get("targets")
+            if wanted is not None:
+                wanted = list(dict.fromkeys((*wanted, *(t for t in more if t in situation.graph.maker))))
             made = project.planned(situation, recall, wanted, is_forced=is_forced)
             if sources_only:
                 made = _only_sources(made)
@@ -86,14 +90,16 @@ def rebuild(
                 _make_runners, project, situation, told, workers, scheduler, cluster=cluster, is_inline=inline
             )
             run = build.run(began, make_runners, told, fail_fast, needed_first(project, situation, early))
-            return run, build.has_lost
+            return run, build.lost
 
         try:
-            run, has_lost = once(plan, all or bool(saved.get("all")))
+            run, lost = once(plan, all or bool(saved.get("all")))
             # What was updated before by what turned out to be no update is stale now, and that is for this command. It
             # comes to an end: each time one recipe more is never updated again.
-            while has_lost:
-                rest, has_lost = once(None, False)
+            taken: list[str] = []
+            while lost is not None:
+                taken += lost
+                rest, lost = once(None, False, taken)
                 run = run.with_rest(rest)
             return run
         finally:
@@ -114,8 +120,9 @@ class _Build:
         names = published_targets(situation.graph, project.config.publish, project._publish_list(situation))
         self.published = names
         self.hooks: Hooks | None = None
-        self.has_lost = False
-        """Whether targets that were fresh are so no more, for an update that they came from was refuted."""
+        self.built_before = frozenset(recall.currents)
+        self.lost: list[str] | None = None
+        """Targets whose last version is forgotten, for an update that it came from was refuted; None: none was."""
 
     def told(self, *observers: Observer) -> Observer:
         """All that hear of the run: these, and the project's hooks."""
@@ -227,7 +234,7 @@ class _Build:
     def _nothing(self, began: float) -> Run:
         """The report of a rebuild that had nothing to do."""
         last = self.ledger.rows("SELECT max(id) FROM runs")[0][0] or 0
-        fresh = len(self.situation.graph.maker)
+        fresh = sum(self.plan.verdict_of(t).state is State.FRESH for t in self.situation.graph.targets)
         if forgotten := self._made_good():
             from builder.store.commits import Committer
 
@@ -239,7 +246,8 @@ class _Build:
     def _report(self, driver: Driver, number: int, began: float, retired: tuple[str, ...], publisher: Publisher) -> Run:
         """What the run did, with the outcome of the whole."""
         has_failed = bool(driver.outcomes.failed or publisher.problems)
-        self.has_lost = bool(driver.outcomes.distrusted) and not driver.is_stopping
+        if driver.outcomes.distrusted and not driver.is_stopping:
+            self.lost = sorted(self.built_before & set(self.situation.graph.maker) - set(self.ledger.currents()))
         has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.outcomes.targets)
         outcome = "built" if has_work or retired else "nothing"
         if driver.is_interrupted:

@@ -169,7 +169,7 @@ def _run(spec: AttemptSpec) -> tuple[Output, ...]:
 
             call = Call(spec, spec.work, folder, scratch)
             outputs = _updated(call, spec)
-            if outputs is not None and spec.update is not None and not spec.update.is_audited:
+            if outputs is not None and not _is_audited(call, spec):
                 return outputs
             made = _whole(call)
             if outputs is not None:
@@ -213,16 +213,26 @@ def _updated(call: Call, spec: AttemptSpec) -> tuple[Output, ...] | None:
     return updated(call, spec.update)
 
 
+def _is_audited(call: Call, spec: AttemptSpec) -> bool:
+    """Whether a full run has to confirm an update: by chance, or where no earlier one could try the grain."""
+    if spec.update is None or spec.update.is_audited:
+        return spec.update is not None
+    from builder.execute.proving import is_unproven
+
+    return is_unproven(call, spec.update)
+
+
 def _compared(spec: AttemptSpec, outputs: tuple[Output, ...], made: dict[str, Manifest]) -> tuple[Output, ...]:
     """The outputs of an update that a full run confirms; where it does not, those of the full run, which say so."""
     if all(made[o.name].digest == o.manifest.digest for o in outputs):
         for output in outputs:
             drop_parts(Path(spec.store), made[output.name], output.manifest)
-        return outputs
+        return tuple(replace(output, is_audited=True) for output in outputs)
     for output in outputs:
         drop_parts(Path(spec.store), output.manifest, spec.previous[output.name])
     rule = spec.update.rule if spec.update is not None else ""
-    return tuple(replace(_counted(spec, name, manifest), refuted=rule) for name, manifest in made.items())
+    counted = (_counted(spec, name, manifest) for name, manifest in made.items())
+    return tuple(replace(output, refuted=rule, is_audited=True) for output in counted)
 
 
 def _whole(call: Call) -> dict[str, Manifest]:

@@ -38,14 +38,17 @@ class Trip:
 
 @dataclass(slots=True)
 class Running:
-    """An attempt under way; ``timeout_s`` None: it may take as long as it likes."""
+    """An attempt under way; ``timeout_s`` None: it may take as long as it likes.
+
+    ``begun_s`` is when it was seen to have come to its first line, which is looked for where it has a timeout.
+    """
 
     node: Node
     spec: AttemptSpec
     trip: Trip
     started_s: float
     timeout_s: float | None
-    is_begun: bool = False
+    begun_s: float | None = None
     killed_s: float | None = None
 
 
@@ -68,8 +71,9 @@ class Lookout:
             return float("inf")
         if running.killed_s is not None:
             return max(0.0, running.killed_s + KILL_EVERY_S - now_s)
-        left_s = running.started_s + running.timeout_s - now_s
-        return max(0.0 if running.is_begun else LOOK_AGAIN_S, left_s)
+        if running.begun_s is None:
+            return max(LOOK_AGAIN_S, running.started_s + running.timeout_s - now_s)
+        return max(0.0, running.begun_s + running.timeout_s - now_s)
 
     def kill_overdue(self, runner: Runner, done: set[str], now_s: float) -> None:
         """Kill attempts over their time until they end; it counts from their first line, not from a worker's start."""
@@ -77,11 +81,10 @@ class Lookout:
             limit_s = running.timeout_s
             if limit_s is None or identity in done:
                 continue
-            if not running.is_begun:
-                running.is_begun = runner.is_begun(identity)
-                running.started_s = now_s if running.is_begun else running.started_s
+            if running.begun_s is None:
+                running.begun_s = now_s if runner.is_begun(identity) else None
                 continue
-            is_over = now_s >= running.started_s + limit_s
+            is_over = now_s >= running.begun_s + limit_s
             if is_over and (running.killed_s is None or now_s >= running.killed_s + KILL_EVERY_S):
                 runner.kill(identity, "timed-out", f"'{running.node.name}' ran longer than {limit_s:g} s")
                 running.killed_s = now_s

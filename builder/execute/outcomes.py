@@ -272,7 +272,8 @@ class Outcomes:
     def _is_distrusted(self, one: Finished) -> bool:
         """Whether an attempt brought the unproven update of a recipe whose updates count no more."""
         update = one.spec.update
-        is_update = update is not None and not update.is_audited and one.record.outputs[0].via != "full"
+        first = one.record.outputs[0] if one.record.outputs else None
+        is_update = update is not None and first is not None and first.via != "full" and not first.is_audited
         return is_update and one.node.step is not None and one.node.step.recipe in self.distrusted
 
     def _take_back(self, one: Finished) -> None:
@@ -412,9 +413,10 @@ class Outcomes:
 
 def way_of(spec: AttemptSpec, record: AttemptRecord) -> str:
     """How an attempt went: by a rule, whole, or both ways where the update was audited."""
-    if spec.update is not None and spec.update.is_audited:
+    first = record.outputs[0] if record.outputs else None
+    if (spec.update is not None and spec.update.is_audited) or (first is not None and first.is_audited):
         return AUDIT
-    return record.outputs[0].via if record.outputs else "full"
+    return first.via if first is not None else "full"
 
 
 def volume_in(work: Work) -> tuple[int, int]:

@@ -17,13 +17,14 @@ import pyarrow.compute as pc
 from builder.errors import BuilderError, error
 from builder.execute.call import Call
 from builder.execute.rules import frame_of, lost_owner, main_of, manifest_of, others_of, rows_asked, schema_of
-from builder.execute.spec import InputSpec
+from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Unfit, table_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
 from builder.tables.batches import HIGH, LOW, hashed_table
 from builder.tables.cells import hash_rows
-from builder.tables.read import read_table
+from builder.tables.layers import look_over
+from builder.tables.read import filter_rows, read_table
 from builder.tables.schema import Schema
 
 MOST_ROWS = 1000
@@ -31,6 +32,7 @@ MOST_GROUPS = 20
 MOST_GROUP_ROWS = 100_000
 _NULLS = 3
 """Rows with a null that are tried of each column."""
+_COUNT = "\0rows"  # no name of a column
 
 
 def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
@@ -54,6 +56,30 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
             _try(call, main, half, made)
     except Unfit:
         return  # nor will an update ever be had by this grain
+
+
+def is_unproven(call: Call, update: UpdateSpec) -> bool:
+    """Whether what the last outputs were built from was too little to try the grain by: one row, or one group."""
+    grain = call.decl.grain
+    if update.rule not in ("rows", "groups") or call.decl.ready_made is not None:
+        return False
+    main = main_of(call)
+    base = update.before.get(main.items[0].name, manifest_of(main))
+    if grain.kind == "rows" and not main.where:
+        return base.rows < 2
+    assert base.schema is not None
+    owner = base.schema.key if grain.kind == "rows" else grain.by
+    first = None
+    for rows in look_over(call.store, base, tuple(dict.fromkeys((*owner, *(name for name, _ in main.where))))):
+        owners = filter_rows(rows, main.where).select(owner).drop_null()
+        if owners.num_rows:
+            first = first or owners.slice(0, 1).to_pylist()[0]
+            if any(
+                pc.any(pc.not_equal(owners.column(n), pa.scalar(first[n], owners.column(n).type))).as_py()
+                for n in owner
+            ):
+                return False
+    return True
 
 
 def _halves(owners: pa.Table, chance: np.random.Generator) -> list[pa.Table]:
@@ -81,7 +107,7 @@ def _some_rows(call: Call, main: InputSpec, chance: np.random.Generator) -> pa.T
     """The keys of some rows of the input; of all where there are no more."""
     manifest, schema = manifest_of(main), schema_of(main)
     names = [n for n in schema.names if manifest.nulls.get(n) and n not in schema.key]
-    table = read_table(call.store, manifest, (*schema.key, *names))
+    table = read_table(call.store, manifest, (*schema.key, *names), main.where)
     chosen = chance.choice(table.num_rows, min(MOST_ROWS, table.num_rows), replace=False)
     empty = [pc.indices_nonzero(pc.is_null(table.column(n))).slice(0, _NULLS).to_numpy() for n in names]
     at = np.unique(np.concatenate([chosen, *empty]))
@@ -90,11 +116,11 @@ def _some_rows(call: Call, main: InputSpec, chance: np.random.Generator) -> pa.T
 
 def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...], chance: np.random.Generator) -> pa.Table:
     """The values of some groups of the input; of all where there are no more, and they are small."""
-    table = read_table(call.store, manifest_of(main), by)
+    table = read_table(call.store, manifest_of(main), by, main.where)
     groups = table.group_by(list(by), use_threads=False).aggregate([([], "count_all")])
-    groups = groups.drop_null().sort_by([(name, "ascending") for name in by])
+    groups = groups.rename_columns([*by, _COUNT]).drop_null().sort_by([(name, "ascending") for name in by])
     chosen = chance.permutation(groups.num_rows)[:MOST_GROUPS]
-    rows = np.cumsum(groups.column("count_all").to_numpy()[chosen])
+    rows = np.cumsum(groups.column(_COUNT).to_numpy()[chosen])
     chosen = chosen[: max(2, int(np.searchsorted(rows, MOST_GROUP_ROWS, "right")))]
     return groups.select(by).take(pa.array(np.sort(chosen)))
 

@@ -118,7 +118,10 @@ def _near(call: Call, points: InputSpec, moved: Moved, wanted: Sequence[str]) ->
         if not is_plain:
             found.append(rows.take(pa.array(chosen)))
     if is_plain:
-        return take(at_positions(call.store, manifest, np.concatenate(at)), tuple(dict.fromkeys((*key, *wanted))))
+        positions = np.concatenate(at)
+        is_much = len(positions) > MOST_ASKED * manifest.rows  # which the keys alone will tell
+        names = key if is_much else tuple(dict.fromkeys((*key, *wanted)))
+        return take(at_positions(call.store, manifest, positions), names)
     return pa.concat_tables(found)
 
 

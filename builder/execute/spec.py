@@ -286,8 +286,8 @@ class AttemptSpec:
 class Output:
     """One output of an attempt: the target (or source), its manifest, and what differs from its last version.
 
-    ``via`` is the rule that made it, and ``tested`` counts the rows that it looked at. ``refuted`` names the rule by
-    which it came out otherwise than by the full run that followed to compare: this is the latter.
+    ``via`` is the rule that made it, and ``tested`` counts the rows that it looked at. ``is_audited``: a full run
+    followed, to compare; ``refuted`` names the rule by which it came out otherwise than by that: this is the latter.
     """
 
     name: str
@@ -297,10 +297,11 @@ class Output:
     via: str = "full"
     tested: int | None = None
     refuted: str = ""
+    is_audited: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
-        value = {n: getattr(self, n) for n in ("name", "difference", "via", "tested", "refuted")}
+        value = {n: getattr(self, n) for n in ("name", "difference", "via", "tested", "refuted", "is_audited")}
         return {**value, "manifest": self.manifest.to_json()}
 
     @staticmethod
@@ -308,7 +309,8 @@ class Output:
         """The output that `to_json` wrote."""
         difference = value["difference"] and tuple(value["difference"])
         manifest = Manifest.from_json(value["manifest"])
-        return Output(value["name"], manifest, difference, value["via"], value["tested"], value["refuted"])
+        rest = (value[n] for n in ("via", "tested", "refuted", "is_audited"))
+        return Output(value["name"], manifest, difference, *rest)
 
 
 @dataclass(frozen=True, slots=True)

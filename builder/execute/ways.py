@@ -95,7 +95,7 @@ class Ways:
         before = self._before(basis, step, previous)
         if before is None:
             return Way(None, "it was built by another grain, or the store no longer has what it was built from")
-        is_audited = int(key_of(fields)[:8], 16) % AUDITED == 0 or _is_unproven(step, basis, before, previous)
+        is_audited = int(key_of(fields)[:8], 16) % AUDITED == 0
         apart = {name: self.read_apart[name] for name in step.targets if name in self.read_apart}
         choice = self._choice(step, basis, before, is_required=recipe.policy == "require")
         spec = UpdateSpec(basis.rule, before, is_audited, apart) if choice.is_update else None
@@ -125,14 +125,3 @@ class Ways:
         if version.manifest is None:
             return Manifest("files", version.digest, ())
         return self.recall.manifest(version.manifest)
-
-
-def _is_unproven(step: Step, basis: Basis, before: Mapping[str, Manifest], previous: Mapping[str, Manifest]) -> bool:
-    """Whether the last build had too little to prove its grain by: one row, or one group, cannot be tried apart."""
-    if basis.rule not in ("rows", "groups"):
-        return False
-    main = [edge for edge in step.edges if edge.parameter == basis.of]
-    if any(before[n].rows < 2 for edge in main for n in edge.names if n in before):
-        return True
-    is_hidden = basis.rule == "groups" or any(edge.where for edge in main)  # how much of the input was there to try
-    return is_hidden and all(manifest.rows < 2 for manifest in previous.values())

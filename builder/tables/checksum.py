@@ -105,9 +105,9 @@ def _add(state: blake3, content: Bytes) -> None:
 def _sums(grid: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     across = np.empty(len(grid), np.uint64)
     down = np.zeros(grid.shape[1], np.uint64)
-    kernels = sys.modules.get(_KERNELS)
-    if kernels is not None and grid.flags.aligned:
-        kernels.add_words(grid, across, down)
+    add_words = getattr(sys.modules.get(_KERNELS), "add_words", None)  # None also while a thread is still loading it
+    if add_words is not None and grid.flags.aligned:
+        add_words(grid, across, down)
         return across, down
     for start in range(0, len(grid), _BLOCK_ROWS):
         block = grid[start : start + _BLOCK_ROWS]

@@ -225,7 +225,9 @@ def _rows_that_may(store: Path, manifest: Manifest, columns: tuple[str, ...], wh
     from builder.tables.among import rows_among  # few reads want its compiled loops
 
     fields = arrow_schema(schema.select(said))
-    sought = [pa.array([_scalar(where[f.name], f.type, f.name).as_py()], f.type) for f in fields]
+    # The search compares bits, and -0.0 is stored as 0.0.
+    values = [_scalar(where[f.name], f.type, f.name).as_py() for f in fields]
+    sought = [pa.array([v + 0.0 if isinstance(v, float) else v], f.type) for v, f in zip(values, fields, strict=True)]
     return rows_among(store, manifest, pa.Table.from_arrays(sought, schema=fields), columns)
 
 

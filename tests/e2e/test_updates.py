@@ -383,6 +383,85 @@ def test_a_fake_grain_that_one_row_could_not_show_is_found_by_its_first_update(p
     assert (done["outcome"], done["error"]["code"]) == ("failed", "not-a-row-recipe")
 
 
+OF_ALL = """
+@b.recipe(key=["team", "id"], grain=GRAIN, inputs={"people": READ})
+def shares(people: pd.DataFrame):
+    return people.assign(x=people["x"] / people["x"].sum()).dropna(subset="team")
+"""
+BY_TEAM, BY_ROW = 'b.groups("team", "people")', 'b.rows("people")'
+ALL, OF_B = '"people"', 'b.read("people", where={"team": "b"})'
+
+
+def of_all(grain: str, read: str) -> str:
+    """Recipe text: each one's share of the sum of all that are read, which is no row's nor group's own."""
+    sources = SOURCES.replace('"x": "int64"', '"x": "float64"')
+    return sources + OF_ALL.replace("GRAIN", grain).replace("READ", read)
+
+
+@pytest.mark.parametrize(
+    ("grain", "read", "before"),
+    [
+        (BY_TEAM, ALL, "1,a,10\n2,a,20\n3,a,30\n"),
+        (BY_TEAM, ALL, "1,a,10\n2,a,20\n3,,30\n"),
+        (BY_ROW, OF_B, "1,a,10\n2,a,20\n3,b,30\n"),
+    ],
+)
+def test_one_group_or_row_of_many_that_are_there_shows_nothing_either(place, grain, read, before):
+    """One team of three, one team beside people of none, and one row that is read of three."""
+    place.write("data/people.csv", "id,team,x\n" + before)
+    place.recipe(of_all(grain, read))
+    place.built()
+    place.write("data/people.csv", "id,team,x\n" + before + "4,b,40\n")
+    (done,) = place.rebuild()["targets"]
+    assert (done["outcome"], done["error"]["code"]) == ("failed", "not-a-row-recipe")
+
+
+@pytest.mark.parametrize("grain", [BY_TEAM, BY_ROW])
+def test_rows_to_try_are_among_those_that_are_read(place, monkeypatch, grain):
+    """Two of 400 are read, and two are tried."""
+    monkeypatch.setattr(proving, "MOST_ROWS", 2)
+    people = "".join(f"{i},{'a' if i % 200 else 'b'},{i}\n" for i in range(1, 401))
+    place.write("data/people.csv", "id,team,x\n" + people)
+    where = "{'x': 7.0}" if grain == BY_TEAM else "{'team': 'b'}"
+    text = of_all(grain, f'b.read("people", where={where})')
+    if grain == BY_TEAM:
+        place.write("data/people.csv", "id,team,x\n" + people + "401,c,7\n402,d,7\n")
+    place.recipe(text)
+    (done,) = place.rebuild()["targets"]
+    assert (done["outcome"], done["error"]["code"]) == ("failed", "not-a-row-recipe")
+
+
+def test_a_group_may_be_called_like_a_count(place):
+    place.write("data/people.csv", PEOPLE.replace("team", "count_all"))
+    place.recipe(
+        (SOURCES + GROUPS)
+        .replace('"team": "string", "x"', '"count_all": "string", "x"')
+        .replace('key="team", grain=b.groups("team"', 'key="count_all", grain=b.groups("count_all"')
+        .replace('groupby("team"', 'groupby("count_all"')
+    )
+    assert place.built()["outcome"] == "built"
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,999").replace("team", "count_all"))
+    assert target(place.built(), "largest")["via"] == "groups"
+    assert_as_from_nothing(place)
+
+
+def test_what_an_audit_takes_back_is_built_also_where_other_targets_were_asked_for(place, monkeypatch):
+    place.recipe(SOURCES + OF_TEAM)
+    place.built()
+    people = edited(PEOPLE, _4="4,a,41")  # member a becomes wrong, as nobody knows
+    place.write("data/people.csv", people)
+    place.built()
+    audited(monkeypatch, "c")
+    place.write("data/people.csv", edited(people, _6="6,c,61", _7="7,d,71"))
+    run = place.project.rebuild(["plus[team=c]"], inline=True)
+    assert {t.name: t.via for t in run.targets} == {f"plus[team={t}]": "full" for t in "abcd"}
+    assert 42 in place.load("plus[team=a]")["x"].tolist()
+    assert {n for n, s in place.states().items() if s != "fresh"} == {"together"}
+    assert run.totals["fresh"] == 0
+    again = place.project.rebuild(["plus[team=c]"], inline=True)
+    assert (again.outcome, again.totals["fresh"]) == ("nothing", 4)
+
+
 PICKED = """
 @b.recipe(key="team", grain=b.groups("team", "people"), inputs={"people": b.read("people", where={"x": 70})})
 def first_of(people: pd.DataFrame):

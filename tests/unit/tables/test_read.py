@@ -110,6 +110,14 @@ def test_where_on_the_key_of_a_large_table_reads_what_has_it(shelf: Any, monkeyp
     assert read_table(shelf.path, manifest, ("n",), (("k", "a"),)).column("n").to_pylist() == [1, 2]
 
 
+@pytest.mark.usefixtures("sought_from")
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_where_on_a_key_of_floats_knows_one_zero(shelf: Any, zero: float) -> None:
+    schema = Schema((Column("k", "float64"), Column("n", "int64")), ("k",))
+    manifest = shelf.write([{"k": k, "n": n} for n, k in enumerate((-1.0, 0.0, 1.0))], schema)
+    assert read_table(shelf.path, manifest, ("n",), (("k", zero),)).column("n").to_pylist() == [1]
+
+
 def test_an_unknown_column_is_told_with_the_nearest(shelf: Any) -> None:
     schema = Schema((Column("elevation", "float64"), Column("lat", "float64")))
     manifest = shelf.write([], schema)
