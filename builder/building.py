@@ -246,8 +246,12 @@ class _Build:
     def _report(self, driver: Driver, number: int, began: float, retired: tuple[str, ...], publisher: Publisher) -> Run:
         """What the run did, with the outcome of the whole."""
         has_failed = bool(driver.outcomes.failed or publisher.problems)
-        if driver.outcomes.distrusted and not driver.is_stopping:
-            self.lost = sorted(self.built_before & set(self.situation.graph.maker) - set(self.ledger.currents()))
+        lost: frozenset[str] = frozenset()
+        if driver.outcomes.distrusted:
+            bad = {t.name for t in driver.outcomes.targets if t.outcome in ("failed", "blocked")}
+            lost = self.built_before & set(self.situation.graph.maker) - set(self.ledger.currents()) - bad
+        if lost and not driver.is_stopping:
+            self.lost = sorted(lost)
         has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.outcomes.targets)
         outcome = "built" if has_work or retired else "nothing"
         if driver.is_interrupted:
@@ -263,7 +267,7 @@ class _Build:
         )
         is_complete = (
             outcome in ("built", "nothing")
-            and not driver.outcomes.distrusted
+            and not lost
             and len(driver.outcomes.targets) + fresh == sum(1 for _ in graph.targets)
             and all(s.problem is None for s in self.situation.sources.values())
         )

@@ -358,6 +358,8 @@ class Driver:
         if ended.is_lost and cause.code in ("worker-died", "out-of-memory"):
             finding = f"lost while it ran {node.name}: {cause.message}"
             self.observer.event("health", running.trip.start.places[0], finding=finding)
+        if cause.code == "not-a-row-recipe" and node.step is not None:
+            self.outcomes.refute(node)
         if cause.code == "source-moved":
             disk.remove(self.workplace.store / "graph.json")  # what recipes captured while loading may be what moved
         if node.attempts <= self._retries(node, cause.code, ended) and not self.is_stopping:

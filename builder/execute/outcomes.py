@@ -261,13 +261,17 @@ class Outcomes:
         """Where a full run refuted an update: say so, and let no update of this recipe count any more."""
         rule = next((o.refuted for o in one.record.outputs if o.refuted), "")
         if rule:
-            assert one.node.step is not None
-            recipe = self.graph.recipes[one.node.step.recipe]
-            self.committer.distrusted(recipe.name, recipe.fingerprint + recipe.update)
-            self.distrusted.add(recipe.name)
+            self.refute(one.node)
             means = "what it reads" if rule == "where" else f"its {rule}"
             text = f"'{one.node.name}' came out otherwise by {means} than from nothing: it runs whole from now on"
             self.warnings.append(("not-a-row-recipe" if rule in ("rows", "groups") else "not-deterministic", text))
+
+    def refute(self, node: Node) -> None:
+        """Let no update of a step's recipe count any more, nor what any gave before: it is not what its grain says."""
+        assert node.step is not None
+        recipe = self.graph.recipes[node.step.recipe]
+        self.committer.distrusted(recipe.name, recipe.fingerprint + recipe.update)
+        self.distrusted.add(recipe.name)
 
     def _is_distrusted(self, one: Finished) -> bool:
         """Whether an attempt brought the unproven update of a recipe whose updates count no more."""

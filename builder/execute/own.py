@@ -98,11 +98,12 @@ def update(call: Call, spec: UpdateSpec, bases: Bases) -> Replaced:
 
 
 def _changed(call: Call, spec: UpdateSpec) -> list[InputSpec]:
-    """The inputs that an own update hears of: every single table."""
+    """The inputs that an own update hears of: every single table that has a key."""
     tables = [g for g in call.work.inputs if g.shape == "one" and g.items[0].manifest and g.items[0].manifest.schema]
+    tables = [g for g in tables if schema_of(g).key]
     for given in call.work.inputs:
         if given not in tables and any(item.name in spec.before for item in given.items):
-            raise Unfit(f"'{given.parameter}' changed, which is no single table and has no delta")
+            raise Unfit(f"'{given.parameter}' changed, which is no single table with a key and has no delta")
     return tables
 
 

@@ -69,14 +69,13 @@ def is_unproven(call: Call, update: UpdateSpec) -> bool:
         return base.rows < 2
     assert base.schema is not None
     owner = base.schema.key if grain.kind == "rows" else grain.by
-    first = None
+    first: list[pa.Scalar] = []
     for rows in look_over(call.store, base, tuple(dict.fromkeys((*owner, *(name for name, _ in main.where))))):
         owners = filter_rows(rows, main.where).select(owner).drop_null()
         if owners.num_rows:
-            first = first or owners.slice(0, 1).to_pylist()[0]
+            first = first or [column[0] for column in owners.columns]
             if any(
-                pc.any(pc.not_equal(owners.column(n), pa.scalar(first[n], owners.column(n).type))).as_py()
-                for n in owner
+                pc.any(pc.not_equal(column, one)).as_py() for column, one in zip(owners.columns, first, strict=True)
             ):
                 return False
     return True

@@ -103,7 +103,9 @@ def delta_between(store: Path, old: Manifest, new: Manifest) -> Delta | None:
     if not schema.key or table_schema(old).digest() != schema.digest():
         return None
     layers = layers_between(old, new)
-    if layers is not None and len(layers) == 1 and new.base == old.digest:
+    # A layer merged of several has more in it than the last change, also where that led from what `old` holds.
+    is_one = layers is not None and len(layers) == 1 and new.delta in (None, layers[0])
+    if layers is not None and is_one and new.base == old.digest:
         return _of_update(store, old, new, layers[0])
     if layers is not None:
         return _of_keys(store, old, new, _mentioned(store, layers, schema))

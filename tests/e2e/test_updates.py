@@ -256,6 +256,19 @@ def halves(people: pd.DataFrame):
     assert len(place.load("halves")) == 80
 
 
+def test_an_own_update_hears_nothing_of_a_table_without_a_key(place):
+    place.write("data/notes.csv", "note\nA\nA\n")
+    text = OWN.replace("plus(people: pd.DataFrame)", "plus(people: pd.DataFrame, notes: pd.DataFrame)")
+    place.recipe(SOURCES + 'b.source("notes", "data/notes.csv")\n' + text)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "plus")["via"] == "update"
+    assert_as_from_nothing(place)
+    place.write("data/notes.csv", "note\nA\nB\n")
+    place.built()
+    assert "'notes' changed, which is no single table with a key" in place.project.log("plus")
+
+
 def test_an_audit_that_finds_another_result_takes_that_one_and_lets_no_update_count_any_more(place, monkeypatch):
     place.recipe(SOURCES + OWN.replace('change.upserts["x"] + 1', 'change.upserts["x"] + 2'))
     place.built()
@@ -460,6 +473,40 @@ def test_what_an_audit_takes_back_is_built_also_where_other_targets_were_asked_f
     assert run.totals["fresh"] == 0
     again = place.project.rebuild(["plus[team=c]"], inline=True)
     assert (again.outcome, again.totals["fresh"]) == ("nothing", 4)
+
+
+TWINS = """
+@b.recipe(key="id", each={"half": ["ab", "cd"]}, inputs={"people": "half{half}"}, grain=b.rows("people"))
+def twins(people: pd.DataFrame, half: str):
+    return people.assign(twin=people["x"].duplicated(keep=False))
+"""
+HALVES = """
+b.source("halfab", "data/ab.csv", key="id")
+b.source("halfcd", "data/cd.csv", key="id")
+"""
+
+
+def test_a_grain_that_a_trial_refutes_takes_back_what_other_members_were_given(place):
+    """Wrong by rows, as nobody knows, until the trial of another member's full run finds two rows apart."""
+    place.recipe(HALVES + TWINS)
+    alone = "id,x\n" + "".join(f"{i},{i}\n" for i in range(1, 41))
+    for half in ("ab", "cd"):
+        place.write(f"data/{half}.csv", alone)
+    place.built()
+    pairs = "id,x\n" + "".join(f"{i},{i + i % 2}\n" for i in range(1, 41))
+    place.write("data/ab.csv", edited(alone, _4="4,7"))
+    assert target(place.built(), "twins[half=ab]")["via"] == "rows"
+    assert place.load("twins[half=ab]")["twin"].sum() == 0
+    place.project.rebuild(["halfcd"], inline=True)
+    place.write("data/cd.csv", pairs)
+    run = place.project.rebuild(["twins[half=cd]"], inline=True, all=True)
+    assert {t.name: t.outcome for t in run.targets} == {"twins[half=cd]": "failed", "twins[half=ab]": "built"}
+    assert place.load("twins[half=ab]")["twin"].sum() == 2
+    place.write("data/cd.csv", alone)  # as it was built before, if by an update
+    place.built()
+    place.recipe(HALVES + TWINS.replace(', grain=b.rows("people")', ""))
+    place.built()
+    assert_as_from_nothing(place)
 
 
 PICKED = """

@@ -13,7 +13,7 @@ import pytest
 from builder.errors import BuilderError
 from builder.store.manifest import Manifest, empty_table
 from builder.store.parts import PartFolder
-from builder.tables import part_writer, update
+from builder.tables import compaction, part_writer, update
 from builder.tables.among import rows_among
 from builder.tables.batches import Mapped, read_batch
 from builder.tables.compaction import MOST_LAYERS, compacted
@@ -250,6 +250,21 @@ def test_rows_that_were_changed_and_changed_back_are_in_no_delta(shelf: Any, bas
         and reverse.changed == 5
         and reverse.upserts(("v",)).to_pylist() == [{"v": r["v"]} for r in ROWS[25:30]]
     )
+
+
+def test_a_merged_layer_is_not_taken_for_the_last_change(
+    shelf: Any, base: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last change led from the rows of `base`, but over layers in which one changed and changed back."""
+    monkeypatch.setattr(compaction, "MOST_LAYERS", 1)
+    monkeypatch.setattr(compaction, "WHOLE_SHARE", 4)
+    away = changed(shelf, base, [ROWS[5] | {"v": -1}, {"k": "new", "n": 0, "v": 1}]).manifest
+    back = changed(shelf, away, [ROWS[5]], [{"k": "new", "n": 0}]).manifest
+    last = changed(shelf, back, [ROWS[6] | {"v": -1}]).manifest
+    assert (back.digest, last.base, len(last.layers)) == (base.digest, base.digest, 2)
+    delta = delta_between(shelf.path, base, last)
+    assert delta is not None and delta.deleted.num_rows == 0
+    assert delta.upserted.to_pylist() == [{"k": "k006", "n": 0}]
 
 
 def test_keys_that_were_located_before_are_not_looked_up_again(
