@@ -248,8 +248,10 @@ class _Build:
         has_failed = bool(driver.outcomes.failed or publisher.problems)
         lost: frozenset[str] = frozenset()
         if driver.outcomes.distrusted:
-            bad = {t.name for t in driver.outcomes.targets if t.outcome in ("failed", "blocked")}
-            lost = self.built_before & set(self.situation.graph.maker) - set(self.ledger.currents()) - bad
+            told = {t.name: t.outcome for t in driver.outcomes.targets}
+            bad = {name for name, outcome in told.items() if outcome in ("failed", "blocked")}
+            had = self.built_before | told.keys()  # also what this very run took from the store
+            lost = had & set(self.situation.graph.maker) - set(self.ledger.currents()) - bad
         if lost and not driver.is_stopping:
             self.lost = sorted(lost)
         has_work = any(t.outcome in ("built", "updated", "unchanged", "restored") for t in driver.outcomes.targets)

@@ -172,6 +172,10 @@ def read(ref: str, columns: str | Sequence[str] | None = None, where: Mapping[st
     """
     place = place_of_call()
     chosen = None if columns is None else _texts(columns, "columns=", place)
+    for column, value in (where or {}).items():
+        if isinstance(value, (list, tuple, set, frozenset, dict)):
+            what = f"where= compares column '{column}' with {value!r}"
+            raise error("recipe-declaration", what, place=str(place), hint="give one value for each column")
     return Read(ref, chosen, tuple((where or {}).items()))
 
 

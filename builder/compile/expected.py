@@ -14,7 +14,7 @@ from builder.compile.choice import Read, Tried, choose
 from builder.compile.predict import Choice
 from builder.digests import Digest
 from builder.graph.graph import Step
-from builder.plan.basis import UNCHANGED, Basis, basis_of, rule_of
+from builder.plan.basis import UNCHANGED, Basis, basis_of, rule_of, unfit
 from builder.plan.keys import step_fields
 from builder.plan.plan import Memory, Plan, digest_of_read
 from builder.plan.verdict import Action
@@ -61,6 +61,10 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
         basis = basis_of(step, recipe, step_fields(step, plan.situation, read), memory)
         if not isinstance(basis, str) and past.is_distrusted(recipe.name, recipe.fingerprint + recipe.update):
             basis = REFUTED
+        held: dict[str, Manifest | None] = {}
+        if not isinstance(basis, str):
+            held = {n: _held(plan, memory, n) for n in (*step.reads, *step.targets)}
+            basis = unfit(step, recipe, basis, {n: m.schema for n, m in held.items() if m is not None}) or basis
         if isinstance(basis, str):
             if basis != UNCHANGED:  # else what will change is not known yet
                 found[name] = Choice(False, None, None, None, basis)
@@ -69,9 +73,9 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
         if share is None:
             continue
         shares.update(dict.fromkeys(step.targets, share))
-        held = {n: _held(plan, memory, n) for n in step.reads}
+        inputs = {n: held[n] for n in step.reads}
         is_required = recipe.policy == "require"
-        found[name] = choice_of(step, basis, min(1.0, share), held, tried[name], is_required=is_required)
+        found[name] = choice_of(step, basis, min(1.0, share), inputs, tried[name], is_required=is_required)
     return found
 
 

@@ -358,8 +358,6 @@ class Driver:
         if ended.is_lost and cause.code in ("worker-died", "out-of-memory"):
             finding = f"lost while it ran {node.name}: {cause.message}"
             self.observer.event("health", running.trip.start.places[0], finding=finding)
-        if cause.code == "not-a-row-recipe" and node.step is not None:
-            self.outcomes.refute(node)
         if cause.code == "source-moved":
             disk.remove(self.workplace.store / "graph.json")  # what recipes captured while loading may be what moved
         if node.attempts <= self._retries(node, cause.code, ended) and not self.is_stopping:
@@ -368,6 +366,8 @@ class Driver:
             self.outcomes.tried(node, running.spec, record, cause.code)
             self.observer.event("retried", node.id, error=cause.code)
             return self._run_again(running)
+        if cause.code == "not-a-row-recipe" and node.step is not None:
+            self.outcomes.refute(node)
         return self._fail(node, cause, running.spec, record)
 
     @staticmethod

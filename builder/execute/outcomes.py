@@ -267,10 +267,14 @@ class Outcomes:
             self.warnings.append(("not-a-row-recipe" if rule in ("rows", "groups") else "not-deterministic", text))
 
     def refute(self, node: Node) -> None:
-        """Let no update of a step's recipe count any more, nor what any gave before: it is not what its grain says."""
+        """Let no update of a step's recipe count any more, nor what any gave before: it is not what its grain says.
+
+        What is known of the store is asked for anew, lest an output come back that an update had given.
+        """
         assert node.step is not None
         recipe = self.graph.recipes[node.step.recipe]
-        self.committer.distrusted(recipe.name, recipe.fingerprint + recipe.update)
+        self.committer.distrusted(recipe.name, recipe.fingerprint, recipe.update)
+        self.recall.forget_traces()
         self.distrusted.add(recipe.name)
 
     def _is_distrusted(self, one: Finished) -> bool:

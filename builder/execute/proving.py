@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from builder.errors import BuilderError, error
+from builder.errors import BuilderError, DataError, RecipeError, error
 from builder.execute.call import Call
 from builder.execute.rules import frame_of, lost_owner, main_of, manifest_of, others_of, rows_asked, schema_of
 from builder.execute.spec import InputSpec, UpdateSpec
@@ -59,12 +59,16 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
 
 
 def is_unproven(call: Call, update: UpdateSpec) -> bool:
-    """Whether what the last outputs were built from was too little to try the grain by: one row, or one group."""
+    """Whether what the last outputs were built from was too little to try the grain by: one row, or one group, also of
+    a table that is looked up.
+    """
     grain = call.decl.grain
     if update.rule not in ("rows", "groups") or call.decl.ready_made is not None:
         return False
     main = main_of(call)
-    base = update.before.get(main.items[0].name, manifest_of(main))
+    if any(given.on is not None and _before(given, update).rows < 2 for given in call.work.inputs):
+        return True  # what looks all of a table up may have counted it
+    base = _before(main, update)
     if grain.kind == "rows" and not main.where:
         return base.rows < 2
     assert base.schema is not None
@@ -79,6 +83,11 @@ def is_unproven(call: Call, update: UpdateSpec) -> bool:
             ):
                 return False
     return True
+
+
+def _before(given: InputSpec, update: UpdateSpec) -> Manifest:
+    """The version of an input that the last outputs were built from."""
+    return update.before.get(given.items[0].name, manifest_of(given))
 
 
 def _halves(owners: pa.Table, chance: np.random.Generator) -> list[pa.Table]:
@@ -96,10 +105,23 @@ def _try(call: Call, main: InputSpec, owners: pa.Table, made: Mapping[str, Manif
     rest = others_of(call, main, rows)
     try:
         pieces = call.run({main.parameter: frame_of(call, main, rows), **rest})
-    except BuilderError as cause:
-        raise _not_so(call, owners.num_rows, [("alone", cause.message)]) from cause
+    except (RecipeError, DataError) as cause:
+        raise _alone(call, owners.num_rows, cause) from cause
     for output, target in call.work.outputs:
         _compare(call, pieces[output], made[target], owners)
+
+
+def _alone(call: Call, count: int, cause: BuilderError) -> BuilderError:
+    """The error of a function that raises where few rows are given; whether it is to blame, nobody knows."""
+    kind = call.decl.grain.kind
+    return error(
+        "recipe-error",
+        f"'{call.spec.step}' is declared with grain=b.{kind}(…), and fails where some {kind} are given alone",
+        place=cause.place or call.place,
+        facts=[("tried alone", f"{count:,} {kind}"), ("error", cause.message), *cause.facts],
+        hint="let it work on any of its rows, as updates give them, or take grain= away",
+        target=call.spec.step,
+    )
 
 
 def _some_rows(call: Call, main: InputSpec, chance: np.random.Generator) -> pa.Table:

@@ -6,7 +6,7 @@ declaring it. Never writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -17,7 +17,7 @@ from builder.execute.call import Call
 from builder.execute.inputs import wanted_type
 from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Regiven, Replaced, Unfit, Untouched
-from builder.graph.grains import is_of
+from builder.graph.grains import place_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
 from builder.tables.arrow import arrow_schema, arrow_type, conform
@@ -95,13 +95,14 @@ def look_at_read(call: Call, update: UpdateSpec, bases: Bases) -> Untouched:
 
 def main_of(call: Call) -> InputSpec:
     """The single keyed table whose rows the recipe's grain goes by."""
-    of = call.decl.grain.of
-    for given in call.work.inputs:
-        if of is not None and given.shape == "one" and is_of(of, given.parameter, [_name(given)]):
-            if not schema_of(given).key:
-                raise Unfit(f"'{_name(given)}' has no key, so that its rows cannot be told apart")
-            return given
-    raise Unfit("its rows go by no single table")
+    of, inputs = call.decl.grain.of, call.work.inputs
+    at = None if of is None else place_of(of, [(g.parameter, [item.name for item in g.items], g.on) for g in inputs])
+    if at is None or inputs[at].shape != "one":
+        raise Unfit("its rows go by no single table")
+    if not schema_of(inputs[at]).key:
+        raise Unfit(f"'{_name(inputs[at])}' has no key, so that its rows cannot be told apart")
+    _check_there(call, inputs[at], call.decl.grain.by, "goes by groups of", "b.groups(…, of)")
+    return inputs[at]
 
 
 def _name(given: InputSpec) -> str:
@@ -137,17 +138,23 @@ def columns_of(call: Call, main: InputSpec) -> tuple[str, ...]:
     schema = schema_of(main)
     wanted = schema.names if main.columns is None else schema.named(main.columns)
     looked_up = [given.on for given in call.work.inputs if given.on is not None]
-    lost = next((name for name in looked_up if name not in schema.names), None)
+    _check_there(call, main, looked_up, "looks up by", "b.lookup(…, on=…)")
+    return tuple(dict.fromkeys((*wanted, *(c for c, _ in main.where), *looked_up)))
+
+
+def _check_there(call: Call, main: InputSpec, names: Iterable[str], does: str, said: str) -> None:
+    """Refuse columns that the main input does not have."""
+    has = schema_of(main).names
+    lost = next((name for name in names if name not in has), None)
     if lost is not None:
         raise error(
             "recipe-error",
-            f"'{call.spec.step}' looks up by column '{lost}' of '{_name(main)}', which it does not have",
+            f"'{call.spec.step}' {does} column '{lost}' of '{_name(main)}', which it does not have",
             place=call.place,
-            facts=[("column", lost), (f"{_name(main)} has", ", ".join(schema.names[:20]))],
-            hint="name a column of the input whose rows look up: b.lookup(…, on=…)",
+            facts=[("column", lost), (f"{_name(main)} has", ", ".join(has[:20]))],
+            hint=f"name a column of the input whose rows it goes by: {said}",
             target=call.spec.step,
         )
-    return tuple(dict.fromkeys((*wanted, *(c for c, _ in main.where), *looked_up)))
 
 
 def given_again(

@@ -201,8 +201,9 @@ def _written(
         if any(upserts.column(name).null_count for name in schema.key):
             raise Unfit("its key is null in some rows")
         _check_owners(call, upserts, change.owners, schema.key)
-        is_key = change.owners.column_names == list(schema.key)
-        gone = change.owners.drop_null() if is_key else rows_among(call.store, base, change.owners, schema.key)
+        owners = change.owners.drop_null()  # no row is of null, which a key cannot be
+        is_key = owners.column_names == list(schema.key)
+        gone = owners if is_key else rows_among(call.store, base, owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart, known=known)
     _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made

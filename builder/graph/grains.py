@@ -5,7 +5,8 @@ Decides which declarations cannot be; never how an update is derived from a grai
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from builder.errors import error
 from builder.graph.declare import Grain, RecipeDecl
@@ -28,7 +29,7 @@ def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
     """
     edges = tuple(edges)
     grain = decl.grain
-    if grain.of is not None and not any(is_of(grain.of, edge.parameter, edge.names) for edge in edges):
+    if grain.of is not None and edge_of(grain, edges) is None:
         raise error(
             "recipe-declaration",
             f"the grain of recipe '{decl.name}' names '{grain.of}', which is none of its inputs",
@@ -46,11 +47,19 @@ def check_grain(decl: RecipeDecl, edges: Iterable[Edge]) -> None:
             )
 
 
-def edge_of(grain: Grain, edges: Iterable[Edge]) -> Edge | None:
+def edge_of(grain: Grain, edges: Sequence[Edge]) -> Edge | None:
     """The input whose rows a grain goes by; None where it names none."""
-    return next((edge for edge in edges if grain.of is not None and is_of(grain.of, edge.parameter, edge.names)), None)
+    found = None if grain.of is None else place_of(grain.of, [(e.parameter, e.names, e.on) for e in edges])
+    return None if found is None else edges[found]
 
 
-def is_of(name: str, parameter: str, datasets: Iterable[str]) -> bool:
-    """Whether a grain's `name` means this input: its parameter, or the dataset that it reads."""
-    return name == parameter or any(name in (n, n.partition("[")[0]) for n in datasets)
+def place_of(name: str, inputs: Sequence[tuple[str, Iterable[str], str | None]]) -> int | None:
+    """Where among inputs the one is that a grain's `name` means: by its parameter, else by the dataset that it reads.
+
+    An input has its parameter, the datasets that it reads, and the column by which it is looked up. One that is looked
+    up is never meant: a table may look itself up.
+    """
+    own = [(at, parameter, datasets) for at, (parameter, datasets, on) in enumerate(inputs) if on is None]
+    by_parameter = (at for at, parameter, _ in own if parameter == name)
+    by_dataset = (at for at, _, datasets in own if any(name in (n, n.partition("[")[0]) for n in datasets))
+    return next(chain(by_parameter, by_dataset), None)

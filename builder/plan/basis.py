@@ -6,7 +6,7 @@ declarations that changed always mean a full run. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
 from builder.digests import Digest
@@ -15,8 +15,12 @@ from builder.graph.graph import Edge, RecipeNode, Step
 from builder.nouns import dataclass
 from builder.plan.keys import Field, columns_read, subject_of
 from builder.plan.verdict import Traces
+from builder.tables.schema import Schema
 
 UNCHANGED = "nothing that it reads changed"
+
+_PLAIN = {"Int64": "int64", "boolean": "bool"}
+"""Dtypes that differ only in whether there may be nulls."""
 
 _WHY = {
     "recipe": "its code changed",
@@ -70,6 +74,44 @@ def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces
     if refusal:
         return refusal
     return Basis(key, rule, changed, main.parameter if main else "")
+
+
+def unfit(step: Step, recipe: RecipeNode, basis: Basis, held: Mapping[str, Schema | None]) -> str:
+    """Why the tables themselves can have no update by this rule; empty where nothing is known against it.
+
+    `held` has the schemas of inputs and outputs, as far as they are known: None for what is no table.
+    """
+    if basis.rule == "where":
+        return ""
+    main = edge_of(recipe.grain, step.edges)
+    of = held.get(main.names[0]) if main is not None else None
+    owner: tuple[str, ...] = ()
+    if of is not None and basis.rule in ("rows", "groups", "spatial"):
+        owner = recipe.grain.by if basis.rule == "groups" else of.key
+    for target in step.targets:
+        schema = held.get(target)
+        if target in held and (schema is None or not schema.key):
+            return f"'{target}' has no key, so that no row of it can be replaced"
+        lost = None if schema is None else next((name for name in owner if name not in schema.key), None)
+        if lost is not None:
+            return f"'{lost}' is not in the key of '{target}', so that no row is found by it"
+    if main is None or of is None or basis.rule == "update":
+        return ""
+    if not of.key:
+        return f"'{main.names[0]}' has no key, so that its rows cannot be told apart"
+    sides = ((edge, held.get(edge.names[0])) for edge in step.edges if edge.on is not None)
+    return next((why for edge, side in sides if side is not None and (why := _unfit_side(edge, side, of))), "")
+
+
+def _unfit_side(edge: Edge, side: Schema, main: Schema) -> str:
+    """Why a table cannot be looked up in parts; empty where nothing is known against it."""
+    if len(side.key) != 1:
+        return f"'{edge.names[0]}' is looked up, and no single column names its rows"
+    dtypes = {c.name: _PLAIN.get(c.dtype, c.dtype) for c in main.columns}
+    own = side.column(side.key[0]).dtype
+    if edge.on in dtypes and dtypes[edge.on] != _PLAIN.get(own, own):
+        return f"'{edge.on}' and '{side.key[0]}' of '{edge.names[0]}' are of different dtypes"
+    return ""
 
 
 def rule_of(step: Step, recipe: RecipeNode) -> str:

@@ -285,14 +285,24 @@ class Committer:
         with self.transaction() as db:
             attempt.insert(db, run)
 
-    def distrusted(self, recipe: str, fingerprint: str) -> None:
-        """Let no update by this code count any more: what was built through one is forgotten, and so what it led to."""
+    def distrusted(self, recipe: str, code: str, update: str = "") -> None:
+        """Let no update by this code count any more: what was built through one is forgotten, and so what it led to.
+
+        What other code of the recipe gave, or another own update, stands: nothing was found against it.
+
+        Parameters
+        ----------
+        code, update
+            The fingerprints of the recipe and of its own update, empty where it has none.
+        """
+        steps = "SELECT step FROM attempts WHERE recipe = ?"
+        keys = f"""SELECT key FROM keys WHERE step IN ({steps}) AND via NOT IN ('full', 'store')
+            AND json_extract(fields, '$[0][2]') = ?
+            AND (via != 'update' OR key IN (SELECT key FROM rules WHERE print = ?))"""
         with self.transaction() as db:
-            steps = "SELECT step FROM attempts WHERE recipe = ?"
-            keys = f"SELECT key FROM keys WHERE via NOT IN ('full', 'store') AND step IN ({steps})"
             for table in ("traces", "current"):
-                db.execute(f"DELETE FROM {table} WHERE key IN ({keys})", (recipe,))
-            db.execute("INSERT OR IGNORE INTO distrusted VALUES (?, ?)", (recipe, fingerprint))
+                db.execute(f"DELETE FROM {table} WHERE key IN ({keys})", (recipe, code, update))
+            db.execute("INSERT OR IGNORE INTO distrusted VALUES (?, ?)", (recipe, code + update))
 
     def summed(self, number: int, manifest: Manifest) -> None:
         """Let a manifest know the sums of more columns; nothing else of it may differ."""

@@ -71,6 +71,10 @@ class Recall:
                 del self._traces[next(iter(self._traces))]
         return found
 
+    def forget_traces(self) -> None:
+        """Hear that the ledger may have lost traces that were asked for before."""
+        self._traces.clear()
+
     def present(self, step: str, key: Digest) -> dict[str, tuple[int, Digest]]:
         """Manifest and digest of each present output of a step that was built under this key."""
         return {row[0]: (row[3], Digest(row[4])) for row in self._by_step.get(step, ()) if row[2] == key}

@@ -205,6 +205,11 @@ def test_wrong_columns_of_a_reference_are_refused(columns: Any) -> None:
     refused(lambda: b.read("t", columns), "columns=")
 
 
+@pytest.mark.parametrize("value", [[1, 2], (1,), {1}, {"k": 1}, frozenset("a")])
+def test_where_compares_each_column_with_one_value(value):
+    refused(lambda: b.read("t", where={"k": value}), "where= compares column 'k' with")
+
+
 def test_a_declaration_outside_of_a_project_is_refused() -> None:
     refused(lambda: b.source("s", "a.csv"), "outside")
     refused(lambda: b.recipe(name="m")(lambda: None), "outside")
