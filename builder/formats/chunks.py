@@ -27,8 +27,9 @@ GEOMETRY = "geometry"
 
 @dataclass(slots=True)
 class Chunk:
-    """Some records of a file; for GeoJSON with the WKB of each feature's geometry."""
+    """Some records of a file, from its `first`, counted from 0; for GeoJSON with the WKB of each feature's geometry."""
 
+    first: int = 0
     objects: list[dict[str, Any]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     shapes: list[bytes | None] = field(default_factory=list)
@@ -55,7 +56,7 @@ def read_chunks(spec: IntakeSpec, file: SourceFile, told: ToldCrs | None = None)
                 chunk.shapes.append(shape)
                 if len(chunk.objects) == CHUNK_ROWS:
                     yield chunk
-                    chunk = Chunk()
+                    chunk = Chunk(number)
     except jsonstream.BadJson as cause:
         wrong = unreadable(spec, file, f"line {cause.line}: {cause.reason}")
         wrong.place = f"{file.shown}:{cause.line}"
@@ -125,8 +126,8 @@ def _shape(spec: IntakeSpec, file: SourceFile, geometry: Any, number: int, line:
         raise error(
             "bad-geometry",
             f"'{spec.source}' has a geometry that cannot be read",
-            place=f"{file.shown}:{line}",
-            facts=[("feature", str(number)), ("column", GEOMETRY), ("reason", str(cause))],
+            place=place_of(spec, file, line, number - 1),
+            facts=[("column", GEOMETRY), ("reason", str(cause))],
             hint="repair the geometry where it is made, or make it null",
             target=spec.source,
         ) from cause
@@ -139,6 +140,16 @@ def _crs_name(member: Any) -> str | None:
     properties = member.get("properties")
     name = properties.get("name") if isinstance(properties, dict) else None
     return name if isinstance(name, str) else None
+
+
+_NAMES = {"geojson": "feature", "json": "record"}
+"""What the rows of a document are called, all of which may stand on one line."""
+
+
+def place_of(spec: IntakeSpec, file: SourceFile, line: int, row: int) -> str:
+    """Where a file's row stands: its line, and its number in a document."""
+    number = f", {_NAMES[spec.format]} {row + 1}" if spec.format in _NAMES else ""
+    return f"{file.shown}:{line}{number}"
 
 
 def line_of(spec: IntakeSpec, file: SourceFile, row: int) -> int:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from builder.execute.spec import IntakeSpec
 from builder.formats.assemble import assemble
-from builder.formats.chunks import GEOMETRY, Chunk, ToldCrs, line_of, read_chunks
+from builder.formats.chunks import GEOMETRY, Chunk, ToldCrs, line_of, place_of, read_chunks
 from builder.formats.columns import Wanted, check_same, full_schema, wanted_columns
 from builder.formats.convert import Misfit, nullable, typed
 from builder.formats.geometry import checked, one_crs, source_crs
@@ -92,7 +92,7 @@ def open_records(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened
         dtype = GEOMETRY if is_geo and column.name == GEOMETRY else dtype
         columns.append(Column(column.name, dtype, crs if dtype == "geometry" else None))
     schema = full_schema(spec, columns)
-    places = RowPlaces(lambda file, row: f"{file.shown}:{line_of(spec, file, row)}")
+    places = RowPlaces(lambda file, row: place_of(spec, file, line_of(spec, file, row), row))
 
     def tables() -> Iterator[pa.Table]:
         for file in spec.files:
@@ -143,7 +143,7 @@ def _table(
         return _array([item.get(column.name) for item in chunk.objects], column.dtype, want.is_lenient)
 
     def place(row: int) -> str:
-        return f"{file.shown}:{chunk.lines[row]}"
+        return place_of(spec, file, chunk.lines[row], chunk.first + row)
 
     return assemble(spec, file, len(chunk.objects), wanted, columns, convert, place)
 

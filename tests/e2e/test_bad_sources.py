@@ -183,7 +183,7 @@ MORE: dict[str, tuple[str, str, str | bytes, str | bytes, str, str, dict[str, st
         collection(feature(1), feature(2, '{"type":"Blob","coordinates":[1,2]}')),
         "bad-geometry",
         "data/x.geojson:3",
-        {"feature": "2", "reason": "'Blob' is no type of geometry"},
+        {"reason": "'Blob' is no type of geometry"},
     ),
     "another CRS than before": (
         "",

@@ -77,7 +77,25 @@ def test_a_pinned_column_takes_its_own_kind_only(source, value):
     source.write("a.json", '[{"k": 1}]')
     pin = source.take()[1]
     source.write("a.json", f'[{{"k": 1}},\n {{"k": {value}}}]')
-    assert (source.error(pinned=pin).code, source.error(pinned=pin).place) == ("schema-drift", "data/a.json:2")
+    assert (source.error(pinned=pin).code, source.error(pinned=pin).place) == (
+        "schema-drift",
+        "data/a.json:2, record 2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "code"), [("null", "key-null"), ('"x"', "schema-drift"), ("8193", "key-duplicate")], ids=str
+)
+def test_a_feature_is_named_by_its_number_where_all_stand_on_one_line(source, value, code):
+    """The 9,000th, which is not among those that are read at first."""
+    made = [feature(POINT, k=number) for number in range(1, 9001)]
+    source.write("a.geojson", collection(*made))
+    pin = source.take(key=("k",))[1]
+    made[8999] = feature(POINT, k=json.loads(value))
+    source.write("a.geojson", collection(*made))
+    error = source.error(key=("k",), pinned=pin)
+    assert error.code == code
+    assert "data/a.geojson:1, feature 9000" in " ".join((str(error.place), *dict(error.facts).values()))
 
 
 @pytest.mark.parametrize(("rows", "label"), [([{"k": 1}], "missing"), ([{"k": 1, "v": 2, "w": 3}], "new")])
@@ -267,7 +285,7 @@ def test_a_geometry_that_cannot_be_read_is_named(source, geometry):
         + "]}",
     )
     error = source.error()
-    assert (error.code, error.place) == ("bad-geometry", "data/a.geojson:3")
+    assert (error.code, error.place) == ("bad-geometry", "data/a.geojson:3, feature 2")
 
 
 def test_duplicate_keys_are_named_by_line(source):
