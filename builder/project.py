@@ -117,6 +117,7 @@ class Project:
             wanted=None if wanted is None else set(wanted),
             published=names,
             retired=tuple(self._retired(recall, situation)),
+            due=None if wanted is None else self.planned(situation, recall, wanted),
         )
         published = recall.ledger.published()
         is_settled = status.is_fresh and not recall.failures and recall.ledger.is_complete() and set(published) <= names

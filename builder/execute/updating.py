@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from builder.errors import BuilderError, error
+from builder.errors import BuilderError, DataError, error
 from builder.execute.call import Call, check_moved
 from builder.execute.spec import Output, UpdateSpec
 from builder.execute.ways import must_update
@@ -114,6 +114,8 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
         sys.stdout.write(f"runs whole: {why}\n")
         return None
     except BuilderError as caught:
+        if update.rule == "update" and isinstance(caught, DataError):
+            caught.facts = (*caught.facts, ("rows of", "what its own update gave"))
         if call.decl.policy == "require" or _is_told(update.rule, caught.code):
             raise
         call.folder.discard()

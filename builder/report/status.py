@@ -21,11 +21,14 @@ def status_of(
     wanted: set[str] | None,
     published: frozenset[str],
     retired: tuple[str, ...],
+    due: Plan | None = None,
 ) -> Status:
-    """How sources and the wanted targets (None: all) stand, and why."""
+    """How sources and the wanted targets (None: all) stand, and why.
+
+    `due` is the plan that brings the wanted ones up to date, where that is not `plan`.
+    """
     graph = plan.situation.graph
-    steps = None if wanted is None else {graph.maker[t] for t in wanted}
-    predicted, total_s, updates = _predicted(plan, recall, config, workers, steps)
+    predicted, total_s, updates = _predicted(due or plan, recall, config, workers)
     roots = root_causes(plan)
 
     def tell(target: str) -> TargetStatus:
@@ -60,9 +63,9 @@ def status_of(
 
 
 def _predicted(
-    plan: Plan, recall: Recall, config: Config, workers: int, steps: set[str] | None
+    plan: Plan, recall: Recall, config: Config, workers: int
 ) -> tuple[dict[str, float | None], float | None, Updates | None]:
-    """Predicted seconds of each step to do, and of all of them on these workers; what updates of these should save."""
+    """Predicted seconds of each step to do, and of all of them on these workers; what updates should save."""
     if not plan.steps and not plan.intakes:
         return {}, 0.0, None
     from builder.compile.amounts import forecasts  # most looks find nothing to do
@@ -72,7 +75,7 @@ def _predicted(
 
     found = forecasts(plan, recall.ledger, recall.currents, expected_ways(plan, recall, recall.ledger))
     schedule = make_schedule(plan, found, config.lanes, workers, pace=Pace(*recall.ledger.pace()))
-    return {s.name: s.predicted_s for s in schedule.slots}, schedule.predicted_s, updates_of(schedule, steps)
+    return {s.name: s.predicted_s for s in schedule.slots}, schedule.predicted_s, updates_of(schedule)
 
 
 def _unpublished(plan: Plan, recall: Recall, config: Config, published: frozenset[str]) -> int:

@@ -5,7 +5,7 @@ Decides which facts are told. `report.text` and `report.html` decide how.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder.compile.predict import Choice
@@ -77,10 +77,9 @@ class Updates:
         return {"steps": self.steps, "of": self.of} | {n: None if s is None else round(s, 4) for n, s in times.items()}
 
 
-def updates_of(schedule: Schedule, steps: Container[str] | None = None) -> Updates | None:
-    """The updates of a schedule, or of these of its steps; None where of none it is known which way it goes."""
+def updates_of(schedule: Schedule) -> Updates | None:
+    """The updates of a schedule; None where of no step it is known which way it goes."""
     runs = [s for s in schedule.slots if s.kind == "target" and s.action in ("run", "update")]
-    runs = runs if steps is None else [s for s in runs if s.name in steps]
     if all(s.choice is None or s.choice.rows is None for s in runs):
         return None
     chosen = [s.choice for s in runs if s.choice is not None and s.choice.is_update]

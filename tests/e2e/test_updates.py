@@ -672,6 +672,11 @@ DROPPING = """
 def teams_seen(people: pd.DataFrame):
     return people[["team"]].drop_duplicates()
 """
+CHAIN = """
+@b.recipe(key="id", grain=b.rows("doubled"))
+def again(doubled: pd.DataFrame):
+    return doubled
+"""
 LOOKING = """
 @b.recipe(key="id", grain=b.rows("people"), inputs={"people": "people", "teams": b.lookup("teams", on="x")})
 def weighed(people: pd.DataFrame, teams: pd.DataFrame):
@@ -699,13 +704,22 @@ def test_a_plan_promises_no_update_that_the_tables_cannot_have(place, recipe, na
     assert target(place.built(), name)["via"] == "full"
 
 
-def test_the_status_of_one_target_counts_its_own_updates(place):
-    place.recipe(SOURCES + ROWS + GROUPS)
+def test_the_status_of_one_target_has_what_brings_it_up_to_date_and_no_more(place):
+    place.recipe(SOURCES + ROWS + CHAIN + GROUPS)
     place.built()
     place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
     place.project.read_sources(inline=True)
-    found = [place.project.status(names).to_json()["updates"] for names in (["doubled"], None)]
-    assert [(f["steps"], f["of"]) for f in found] == [(1, 1), (2, 2)]
+    found = [place.project.status(names).to_json()["updates"]["of"] for names in (["again"], ["doubled"], None)]
+    assert found == [2, 1, 3]
+
+
+def test_rows_that_an_own_update_gives_twice_are_said_to_be_its_own(place):
+    twice = OWN.replace('x=change.upserts["x"] + 1)', 'x=change.upserts["x"] + 1).loc[lambda df: [*df.index] * 2]')
+    place.recipe(SOURCES + twice)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    found = target(place.rebuild(), "plus")["error"]
+    assert (found["code"], found["facts"][-1]) == ("key-duplicate", ["rows of", "what its own update gave"])
 
 
 def test_groups_of_a_column_that_is_not_there_are_told_of(place):
