@@ -14,6 +14,10 @@ NARROW_BODIES = {
     "grouped": (
         "    t = t[t['b'].notna()]\n    return t.groupby('b', as_index=False)['a'].max().rename(columns={'a': 'top'})\n"
     ),
+    "peers": (
+        "    t = t[t['a'].notna()].astype({'a': 'int64'})\n"
+        "    return t.assign(n=t.groupby('a')['id'].transform('size'))[['id', 'a', 'n']]\n"
+    ),
     "shapes": (
         "    west = t['a'].fillna(CONST).to_numpy(float) % 5\n"
         "    shapes = shapely.box(west, -1e10, west + CONST, 1e10)\n"

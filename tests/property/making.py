@@ -80,7 +80,7 @@ def _ring(rng: random.Random) -> list[list[float]]:
 
 # -- recipes -----------------------------------------------------------------------------------------------------------
 
-_OFTEN = ("filter", "derive", "derive", "assign", "assign", "assign", "smooth", "smooth", "hulls", "levels")
+_OFTEN = ("filter", "derive", "derive", "assign", "assign", "assign", "smooth", "smooth", "hulls", "levels", "peers")
 """More of those that have an update of their own kind."""
 
 _BEFORE = {"assign": "shapes", "smooth": "shapes", "dissolve": "shapes", "hulls": "places", "levels": "codes"}
@@ -192,6 +192,8 @@ def _add_grain(world: World, recipe: Recipe, rng: random.Random) -> None:
         recipe.is_keyed = rng.random() < 0.8
     if recipe.body == "grouped":
         recipe.is_keyed, recipe.grain = rng.random() < 0.9, "" if reads.gather else rng.choice(["groups", ""])
+    if recipe.body == "peers":
+        recipe.is_keyed, recipe.grain = is_by_key and rng.random() < 0.9, "" if reads.gather else "groups"
     if recipe.body == "derive" and is_by_key and not recipe.each and rng.random() < 0.4:
         recipe.grain, recipe.patience = "update", 1 if recipe.const % 3 == 0 else None
     recipe.is_declared = recipe.body in ("filter", "derive", "join") and rng.random() < 0.35

@@ -265,12 +265,13 @@ class World:
         if recipe.body in READY_BODIES:
             return self._ready(recipe, references)
         inputs = ", ".join(f'"{n}": {r}' for n, r in zip(names, references, strict=True))
-        key = {"grouped": "b", "codes": "code"}.get(recipe.body, "id")
+        key: str | list[str] = {"grouped": "b", "codes": "code", "peers": ["id", "a"]}.get(recipe.body, "id")
         words = [f"inputs={{{inputs}}}"]
-        words += [f'key="{key}"'] if recipe.is_keyed else []
+        words += [f"key={key!r}"] if recipe.is_keyed else []
         words += ['outputs=("good", "bad")'] if recipe.body == "split" else []
         if recipe.trap is None and recipe.grain in ("rows", "groups"):  # a trap looks at the whole of its input
-            words += [f'grain=b.{recipe.grain}({"" if recipe.grain == "rows" else repr("b") + ", "}"t")']
+            by = "" if recipe.grain == "rows" else '"a", ' if recipe.body == "peers" else '"b", '
+            words += [f'grain=b.{recipe.grain}({by}"t")']
         words += [f"columns={DTYPES}"] if recipe.is_declared else []
         words += self._words(recipe)
         words += [f"check=lambda v: size(v) if len(v) < {recipe.limit} else False"] if recipe.limit is not None else []
