@@ -59,8 +59,9 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
 
 
 def is_unproven(call: Call, update: UpdateSpec) -> bool:
-    """Whether what the last outputs were built from was too little to try the grain by: one row, or one group, also of
-    a table that is looked up.
+    """Whether what the last outputs were built from was too little to try the grain by.
+
+    So is one row, one group, or one row of a table that is looked up.
     """
     grain = call.decl.grain
     if update.rule not in ("rows", "groups") or call.decl.ready_made is not None:

@@ -18,9 +18,10 @@ from builder.execute.inputs import wanted_type
 from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Regiven, Replaced, Unfit, Untouched
 from builder.graph.grains import place_of
+from builder.plan.basis import unfit_lookup, unkeyed_input
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
-from builder.tables.arrow import arrow_schema, arrow_type, conform
+from builder.tables.arrow import arrow_schema, conform
 from builder.tables.delta import Delta, delta_between
 from builder.tables.frames import to_frame
 from builder.tables.lookup import locate, take
@@ -99,8 +100,8 @@ def main_of(call: Call) -> InputSpec:
     at = None if of is None else place_of(of, [(g.parameter, [item.name for item in g.items], g.on) for g in inputs])
     if at is None or inputs[at].shape != "one":
         raise Unfit("its rows go by no single table")
-    if not schema_of(inputs[at]).key:
-        raise Unfit(f"'{_name(inputs[at])}' has no key, so that its rows cannot be told apart")
+    if why := unkeyed_input(_name(inputs[at]), schema_of(inputs[at])):
+        raise Unfit(why)
     _check_there(call, inputs[at], call.decl.grain.by, "goes by groups of", "b.groups(…, of)")
     return inputs[at]
 
@@ -239,11 +240,8 @@ def _side_key(given: InputSpec, main: InputSpec) -> str:
     """The one column that names the rows of a table that is looked up."""
     assert given.on is not None
     schema = schema_of(given)
-    if len(schema.key) != 1:
-        raise Unfit(f"'{_name(given)}' is looked up, and no single column names its rows")
-    one, other = schema.column(schema.key[0]).dtype, schema_of(main).column(given.on).dtype
-    if arrow_type(one) != arrow_type(other):
-        raise Unfit(f"'{given.on}' and '{schema.key[0]}' of '{_name(given)}' are of different dtypes")
+    if why := unfit_lookup(_name(given), given.on, schema, schema_of(main)):
+        raise Unfit(why)
     return schema.key[0]
 
 

@@ -18,6 +18,7 @@ from builder.errors import BuilderError, DataError, error
 from builder.execute.call import Call, check_moved
 from builder.execute.spec import Output, UpdateSpec
 from builder.execute.ways import must_update
+from builder.plan.basis import unkeyed_output
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
 from builder.tables.arrow import arrow_schema, conform
@@ -180,8 +181,9 @@ def _is_told(rule: str, code: str) -> bool:
 def _base(call: Call, target: str) -> Manifest:
     """The last version of an output, which has to be a keyed table."""
     base = call.spec.previous.get(target)
-    if base is None or base.schema is None or not base.schema.key:
-        raise Unfit(f"'{target}' has no key, so that no row of it can be replaced")
+    why = unkeyed_output(target, None if base is None else base.schema)
+    if base is None or why:
+        raise Unfit(why)
     if not base.total:
         raise Unfit(f"the last version of '{target}' was written by an older builder")
     return base

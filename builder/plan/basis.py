@@ -90,28 +90,38 @@ def unfit(step: Step, recipe: RecipeNode, basis: Basis, held: Mapping[str, Schem
         owner = recipe.grain.by if basis.rule == "groups" else of.key
     for target in step.targets:
         schema = held.get(target)
-        if target in held and (schema is None or not schema.key):
-            return f"'{target}' has no key, so that no row of it can be replaced"
+        if target in held and (why := unkeyed_output(target, schema)):
+            return why
         lost = None if schema is None else next((name for name in owner if name not in schema.key), None)
         if lost is not None:
             return f"'{lost}' is not in the key of '{target}', so that no row is found by it"
     if main is None or of is None or basis.rule == "update":
         return ""
-    if not of.key:
-        return f"'{main.names[0]}' has no key, so that its rows cannot be told apart"
-    sides = ((edge, held.get(edge.names[0])) for edge in step.edges if edge.on is not None)
-    return next((why for edge, side in sides if side is not None and (why := _unfit_side(edge, side, of))), "")
-
-
-def _unfit_side(edge: Edge, side: Schema, main: Schema) -> str:
-    """Why a table cannot be looked up in parts; empty where nothing is known against it."""
-    if len(side.key) != 1:
-        return f"'{edge.names[0]}' is looked up, and no single column names its rows"
-    dtypes = {c.name: _PLAIN.get(c.dtype, c.dtype) for c in main.columns}
-    own = side.column(side.key[0]).dtype
-    if edge.on in dtypes and dtypes[edge.on] != _PLAIN.get(own, own):
-        return f"'{edge.on}' and '{side.key[0]}' of '{edge.names[0]}' are of different dtypes"
+    if why := unkeyed_input(main.names[0], of):
+        return why
+    for edge in step.edges:
+        side = held.get(edge.names[0]) if edge.on in of.names else None
+        if edge.on is not None and side is not None and (why := unfit_lookup(edge.names[0], edge.on, side, of)):
+            return why
     return ""
+
+
+def unkeyed_output(name: str, schema: Schema | None) -> str:
+    """Why no row of an output can be replaced; empty where it is a table with a key."""
+    return "" if schema is not None and schema.key else f"'{name}' has no key, so that no row of it can be replaced"
+
+
+def unkeyed_input(name: str, schema: Schema) -> str:
+    """Why no grain can go by the rows of a table; empty where it has a key."""
+    return "" if schema.key else f"'{name}' has no key, so that its rows cannot be told apart"
+
+
+def unfit_lookup(name: str, on: str, side: Schema, main: Schema) -> str:
+    """Why a table cannot be looked up in parts by a column of the main input; empty where it can."""
+    if len(side.key) != 1:
+        return f"'{name}' is looked up, and no single column names its rows"
+    one, other = (_PLAIN.get(d, d) for d in (side.column(side.key[0]).dtype, main.column(on).dtype))
+    return "" if one == other else f"'{on}' and '{side.key[0]}' of '{name}' are of different dtypes"
 
 
 def rule_of(step: Step, recipe: RecipeNode) -> str:

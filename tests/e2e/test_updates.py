@@ -561,8 +561,8 @@ def test_a_member_that_comes_back_in_the_run_that_refutes_it_is_built_anew_too(p
     assert_as_from_nothing(place)
 
 
-def test_what_waits_to_be_restored_is_taken_back_with_the_rest(place, monkeypatch):
-    """Found in the store at once, but not yet committed when another member's full run refutes the grain."""
+def test_what_is_restored_is_taken_back_with_the_rest(place, monkeypatch):
+    """Restored in the very run in which another member's full run refutes the grain."""
     place.recipe(HALVES + TWINS)
     alone = "id,x\n" + "".join(f"{i},{i}\n" for i in range(1, 41))
     for half in ("ab", "cd"):
@@ -605,7 +605,6 @@ def test_a_row_may_leave_its_group_for_none(place, given, made, values):
 
 
 FLAKY = """
-from pathlib import Path
 @b.recipe(key="id", grain=b.rows("people"), retries=RETRIES)
 def doubled(people: pd.DataFrame):
     if os.environ["FAILS_AT"] == str(len(people)):
