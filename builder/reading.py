@@ -18,7 +18,7 @@ from builder.sizes import bytes_text, count_text, seconds_text
 from builder.store.disk import write_whole
 from builder.store.ledger import Ledger
 from builder.store.manifest import Manifest
-from builder.store.parts import content_of
+from builder.store.parts import check_file, content_of
 from builder.store.records import run_name, run_number
 
 if TYPE_CHECKING:
@@ -72,9 +72,11 @@ def _linked(project: Project, manifest: Manifest) -> dict[str, Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if part.content is not None:
             write_whole(path, content_of(part), is_durable=False)
-        elif not path.exists():
-            path.unlink(missing_ok=True)
-            path.symlink_to(project.config.store / part.path)
+        else:
+            check_file(project.config.store, part)
+            if not path.exists():
+                path.unlink(missing_ok=True)
+                path.symlink_to(project.config.store / part.path)
         found[part.name] = path
     return found
 

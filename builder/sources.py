@@ -10,6 +10,9 @@ from builder.nouns import dataclass
 INTAKE_VERSION = "2"
 """Of how files become rows: sources that were taken in by another one are read anew, in all their files and lines."""
 
+LOG_ENDING = "-wal"
+"""How the name of the log ends that SQLite writes beside a GeoPackage that is open."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:

@@ -258,7 +258,12 @@ def _counted(spec: AttemptSpec, name: str, manifest: Any) -> Output:
         return Output(name, manifest, (manifest.rows, 0, 0))
     from builder.tables.diff import count_changes
 
-    difference = count_changes(Path(spec.store), previous, manifest)
+    try:
+        difference = count_changes(Path(spec.store), previous, manifest)
+    except BuilderError as cause:
+        if cause.code != "store-damaged":
+            raise
+        return Output(name, manifest)  # nothing of the new version is in doubt
     return Output(name, manifest, (difference.added, difference.removed, difference.changed))
 
 

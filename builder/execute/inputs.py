@@ -18,7 +18,7 @@ from builder.names import file_segments, path_segment
 from builder.nouns import replace
 from builder.store import disk
 from builder.store.manifest import Manifest
-from builder.store.parts import content_of
+from builder.store.parts import check_file, content_of, read_file
 from builder.tables.schema import GEOMETRY, Schema
 
 FRAMES = {
@@ -197,6 +197,8 @@ class Arrival:
             if part.content is not None:
                 path.write_bytes(content_of(part))
             elif not path.is_symlink():
+                with suspended():
+                    check_file(self.store, part)
                 path.symlink_to(self.store / part.path)
             found[part.name] = path
         return found
@@ -213,32 +215,10 @@ def plain_value(
         if manifest.kind == "file":
             return next(iter(paths.values()))
         return Files(paths)
-    content = read_part(store, manifest)
-    return json.loads(content) if manifest.kind == "json" else content
-
-
-def read_part(store: Path, manifest: Manifest) -> bytes:
-    """The bytes of an output of one file.
-
-    Raises
-    ------
-    StoreError
-        ``store-damaged`` where the part is gone.
-    """
     (part,) = manifest.parts
-    if part.content is not None:
-        return content_of(part)
-    path = store / part.path
-    try:
-        with suspended():
-            return path.read_bytes()
-    except OSError as cause:
-        raise error(
-            "store-damaged",
-            "a part of an output is missing from the store",
-            place=str(path),
-            hint="builder fsck --repair",
-        ) from cause
+    with suspended():
+        content = read_file(store, part)
+    return json.loads(content) if manifest.kind == "json" else content
 
 
 class LazyMapping(Mapping[str, Any]):

@@ -330,10 +330,12 @@ class Outcomes:
         return commit, is_same
 
     def _rule(self, node: Node, outputs: tuple[Output, ...]) -> str | None:
-        """The own update through which outputs were made; empty where another was noted for their key."""
+        """What outputs were updated by, as far as their recipe says it; empty where something else was noted."""
         assert node.key is not None
-        if node.step is not None and outputs[0].via == "update":
-            return self.graph.recipes[node.step.recipe].update
+        if node.step is not None and outputs[0].via != "full":
+            recipe = self.graph.recipes[node.step.recipe]
+            if rule_of(node.step, recipe) in ("rows", "groups", "update"):
+                return recipe.updated_by
         return "" if self.recall.rule(node.key) else None
 
     def _read(self, node: Node) -> dict[str, int]:

@@ -8,6 +8,7 @@ recipes are promised. Proves nothing about rows that were not tried; audits go o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from builder.errors import BuilderError, DataError, RecipeError, error
 from builder.execute.call import Call
 from builder.execute.rules import frame_of, lost_owner, main_of, manifest_of, others_of, rows_asked, schema_of
 from builder.execute.spec import InputSpec, UpdateSpec
-from builder.execute.updating import Unfit, table_of
+from builder.execute.updating import Unfit, returned, table_of
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
 from builder.tables.batches import HIGH, LOW, hashed_table
@@ -137,23 +138,33 @@ def _some_rows(call: Call, main: InputSpec, chance: np.random.Generator) -> pa.T
 
 
 def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...], chance: np.random.Generator) -> pa.Table:
-    """The values of some groups of the input; of all where there are no more, and they are small."""
+    """The values of some groups of the input; of all where there are no more, and they are small.
+
+    With them go some with a null, of which no row may come.
+    """
     table = read_table(call.store, manifest_of(main), by, main.where)
     groups = table.group_by(list(by), use_threads=False).aggregate([([], "count_all")])
-    groups = groups.rename_columns([*by, _COUNT]).drop_null().sort_by([(name, "ascending") for name in by])
+    groups = groups.rename_columns([*by, _COUNT]).sort_by([(name, "ascending") for name in by])
+    is_full = reduce(pc.and_, (pc.is_valid(groups.column(name)) for name in by))
+    none = groups.filter(pc.invert(is_full)).slice(0, _NULLS)
+    groups = groups.filter(is_full)
     chosen = chance.permutation(groups.num_rows)[:MOST_GROUPS]
     rows = np.cumsum(groups.column(_COUNT).to_numpy()[chosen])
     chosen = chosen[: max(2, int(np.searchsorted(rows, MOST_GROUP_ROWS, "right")))]
-    return groups.select(by).take(pa.array(np.sort(chosen)))
+    return pa.concat_tables([groups.take(pa.array(np.sort(chosen))), none]).select(by)
 
 
 def _compare(call: Call, piece: Any, made: Manifest, owners: pa.Table) -> None:
     """Refuse rows that differ between what they are alone and what they are in the whole."""
     schema = made.schema
     assert schema is not None
-    whole = rows_among(call.store, made, owners, (*schema.names, LOW, HIGH))
+    whole = rows_among(call.store, made, owners.drop_null(), (*schema.names, LOW, HIGH))  # no key is null
     try:
-        alone = table_of(call, piece, schema)
+        table, found = returned(call, piece)
+        if table.num_rows and found.names != schema.names:
+            facts = [("in the whole", _columns(schema)), ("alone", _columns(found))]
+            raise _not_so(call, owners.num_rows, facts)
+        alone = table_of(call, table, found, schema)
     except Unfit:
         return  # dtypes by the luck of a few rows say nothing of the rows
     now, was = _hashes(hashed_table(alone, hash_rows(alone, schema)[0])), _hashes(whole)
@@ -163,6 +174,12 @@ def _compare(call: Call, piece: Any, made: Manifest, owners: pa.Table) -> None:
             key = rows.select(schema.key).slice(odd, 1)
             facts = [("in the whole", _row(whole, key, schema)), ("alone", _row(alone, key, schema))]
             raise _not_so(call, owners.num_rows, facts)
+
+
+def _columns(schema: Schema) -> str:
+    """The names of the columns, the first of many."""
+    more = len(schema.names) - 20
+    return "columns " + ", ".join(schema.names[:20]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _hashes(rows: pa.Table) -> list[tuple[int, int]]:
@@ -185,6 +202,6 @@ def _not_so(call: Call, count: int, facts: list[tuple[str, str]]) -> BuilderErro
         f"'{call.spec.step}' is declared with grain=b.{kind}(…), and its rows depend on more than that",
         place=call.place,
         facts=[("tried alone", f"{count:,} {kind}"), *facts],
-        hint="take grain= away, or compute each row from its own row, and each group from its own rows",
+        hint="take grain= away, or compute each row from its own row, each group from its rows, in the same columns",
         target=call.spec.step,
     )

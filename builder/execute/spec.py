@@ -293,7 +293,7 @@ class Output:
     name: str
     manifest: Manifest
     difference: tuple[int, int, int] | None = None
-    """(added, removed, changed) rows against the last version; None where the output has no rows."""
+    """(added, removed, changed) rows against the last version; None where it has no rows, or nobody counted."""
     via: str = "full"
     tested: int | None = None
     refuted: str = ""

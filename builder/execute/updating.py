@@ -198,10 +198,13 @@ def _written(
     known = None
     if isinstance(change, Replaced):
         known = change.known.get(output)
-        upserts, gone = table_of(call, change.upserts[output], schema), change.gone[output]
+        upserts = table_of(call, *returned(call, change.upserts[output]), schema)
+        gone = change.gone[output]
     else:
+        if change.pieces is None and change.owners.num_rows and not _is_declared(call):
+            raise Unfit("rows went and none came, which would show its columns and dtypes; columns= would say them")
         nothing = arrow_schema(schema).empty_table()
-        upserts = nothing if change.pieces is None else table_of(call, change.pieces[output], schema)
+        upserts = nothing if change.pieces is None else _in_order(call, change.pieces[output], schema)
         if any(upserts.column(name).null_count for name in schema.key):
             raise Unfit("its key is null in some rows")
         _check_owners(call, upserts, change.owners, schema.key)
@@ -209,22 +212,45 @@ def _written(
         is_key = owners.column_names == list(schema.key)
         gone = owners if is_key else rows_among(call.store, base, owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart, known=known)
-    _check_luck(call, base, made.manifest, upserts.num_rows > 0)
+    is_seen = upserts.num_rows > 0
+    # What an owner gave may have made a column what it is, though no row of it is left, or never was there.
+    is_blind = isinstance(change, Regiven) and change.owners.num_rows > 0 and base.rows > 0 and not is_seen
+    if made.manifest is not base or is_blind:
+        _check_luck(call, base, made.manifest, is_seen)
     return made
 
 
-def table_of(call: Call, value: Any, schema: Schema) -> pa.Table:
-    """What a function returned as a table of this very schema.
+def returned(call: Call, value: Any) -> tuple[pa.Table, Schema]:
+    """What a function returned as a table, and the schema that this table has alone."""
+    decl = call.decl
+    return from_result(
+        _computed(value, bool(decl.columns)), decl.key, decl.columns, recipe=call.spec.step, place=call.place
+    )
+
+
+def _in_order(call: Call, value: Any, schema: Schema) -> pa.Table:
+    """What a function returned for some rows as a table of the schema of the whole.
+
+    Raises
+    ------
+    Unfit
+        A column came out with another dtype, or in another place, than in the whole.
+    """
+    table, found = returned(call, value)
+    whole = table_of(call, table, found, schema)
+    if found.names != schema.names:
+        raise Unfit("its columns came in another order; columns= would say which")
+    return whole
+
+
+def table_of(call: Call, table: pa.Table, found: Schema, schema: Schema) -> pa.Table:
+    """A table of its own schema `found` as one of this very schema, whatever the order of its columns.
 
     Raises
     ------
     Unfit
         A column came out with another dtype than in the whole.
     """
-    decl = call.decl
-    table, found = from_result(
-        _computed(value, bool(decl.columns)), decl.key, decl.columns, recipe=call.spec.step, place=call.place
-    )
     if found == schema:
         return table
     before, now = {c.name: c for c in schema.columns}, {c.name: c for c in found.columns}
@@ -237,13 +263,18 @@ def table_of(call: Call, value: Any, schema: Schema) -> pa.Table:
     return conform(table.select(schema.names), schema, place=call.place)
 
 
+def _is_declared(call: Call) -> bool:
+    """Whether columns and dtypes of the output are told whatever its rows are: declared, or those of a transform."""
+    return bool(call.decl.columns) or call.decl.ready_made is not None
+
+
 def _check_luck(call: Call, base: Manifest, made: Manifest, is_seen: bool) -> None:
     """Refuse an update after which a full run might give a column another dtype, since nobody declared it.
 
     `is_seen`: there are new rows, whose dtypes are those of the table; else the widest may have come by rows that went.
     """
     assert base.schema is not None
-    if call.decl.columns or call.decl.ready_made is not None or made is base:
+    if _is_declared(call):
         return
     if not base.rows or not made.rows:
         raise Unfit("the dtypes of a table without rows are not those of one with rows; columns= would say them")

@@ -21,7 +21,7 @@ from builder.formats import linefiles
 from builder.formats.linefiles import can_be_indexed, write_small
 from builder.formats.opened import Opened
 from builder.nouns import dataclass
-from builder.sources import INTAKE_VERSION, SourceFile
+from builder.sources import INTAKE_VERSION, LOG_ENDING, SourceFile
 from builder.store.manifest import Part
 from builder.store.parts import PartFolder
 from builder.tables.batches import read_batch
@@ -40,7 +40,8 @@ def is_by_files(spec: IntakeSpec) -> bool:
     return (
         bool(spec.key)
         and len(spec.files) > 1
-        and spec.format != "shp"  # a shape's companions are files of their own
+        and spec.format != "shp"  # a shape's companions are files of their own, and so is a GeoPackage's log
+        and not any(file.shown.endswith(LOG_ENDING) for file in spec.files)
         and not spec.is_inference
         and sum(file.bytes for file in spec.files) >= linefiles.MIN_BYTES
         and not can_be_indexed(spec)

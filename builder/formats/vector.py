@@ -24,7 +24,7 @@ from builder.formats.columns import check_same, full_schema, wanted_columns
 from builder.formats.fit import fit, fixed_columns
 from builder.formats.geometry import one_crs
 from builder.formats.opened import Opened, RowPlaces, unreadable
-from builder.sources import SourceFile
+from builder.sources import LOG_ENDING, SourceFile
 from builder.tables.arrow import schema_of
 from builder.tables.schema import Column, Schema
 
@@ -90,7 +90,9 @@ def open_vector(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
 
 
 def _is_companion(spec: IntakeSpec, file: SourceFile) -> bool:
-    """Whether a file belongs to a shapefile beside it: GDAL reads it along with that one."""
+    """Whether a file belongs to a shapefile or a GeoPackage beside it: GDAL reads it along with that one."""
+    if spec.format == "gpkg":
+        return file.shown.lower().endswith(".gpkg" + LOG_ENDING)
     return spec.format == "shp" and streams.packing(file) != "zip" and not file.shown.lower().endswith(".shp")
 
 

@@ -68,6 +68,11 @@ class RecipeNode:
     update: str = ""
     """The fingerprint of its own update; empty where it has none."""
 
+    @property
+    def updated_by(self) -> str:
+        """What its updates go by, as its author says: the fingerprint of its own update, else its grain as text."""
+        return self.update or self.grain.text
+
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""
         return [

@@ -14,7 +14,7 @@ from builder.graph.grains import edge_of
 from builder.graph.graph import Edge, RecipeNode, Step
 from builder.nouns import dataclass
 from builder.plan.keys import Field, columns_read, subject_of
-from builder.plan.verdict import Traces
+from builder.plan.verdict import Traces, other_rule
 from builder.tables.schema import Schema
 
 UNCHANGED = "nothing that it reads changed"
@@ -63,6 +63,8 @@ def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces
     key = traces.built_key(step.name)
     if key is None:
         return "it was not built before"
+    if (was_by := traces.rule(key)) not in ("", recipe.updated_by):
+        return other_rule(was_by)
     refusal, changed = _changed(step, traces.fields(key), fields)
     if refusal:
         return refusal

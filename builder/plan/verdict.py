@@ -79,7 +79,7 @@ class Traces(Protocol):
         """The key at which a step failed last: False where it did not, None where the key was not known."""
 
     def rule(self, key: Digest) -> str:
-        """The fingerprint of the own update through which outputs were built under a key; empty for any other way."""
+        """By what outputs were updated under a key, as `RecipeNode.updated_by`; empty for any other way."""
 
 
 def judge(
@@ -92,7 +92,7 @@ def judge(
     blocked: frozenset[str] = frozenset(),
     is_forced: bool = False,
     is_pure: bool = True,
-    update: str = "",
+    updated_by: str = "",
 ) -> Verdict:
     """The verdict on a step whose key has these fields.
 
@@ -104,15 +104,16 @@ def judge(
         Inputs that cannot be had: failed, or behind a failure.
     is_forced, is_pure
         A step that is forced, or not a function of its inputs, runs whatever its key.
-    update
-        The fingerprint of the recipe's own update: what was built through another one does not count.
+    updated_by
+        What the recipe's updates go by: what was updated by something else does not count.
     """
     key = key_of(fields) if is_known(fields) else None
     built = traces.built_key(step)
     outputs: Mapping[str, tuple[int, Digest]] = {}
     if key is not None:
         outputs = traces.present(step, key) if key == built else traces.trace(key)
-    is_outdated = key is not None and traces.rule(key) not in ("", update)
+    was_by = traces.rule(key) if key is not None and outputs else ""
+    is_outdated = was_by not in ("", updated_by)
     if is_outdated:
         outputs = {}
     is_whole = outputs.keys() >= set(targets)
@@ -138,7 +139,7 @@ def judge(
     if built is None:
         return Verdict(State.MISSING, Action.RUN, (Reason("missing", step, "never built"),), key)
     if key == built and is_outdated:
-        return Verdict(State.STALE, Action.RUN, (Reason("update", step, "its own update changed"),), key)
+        return Verdict(State.STALE, Action.RUN, (Reason("update", step, other_rule(was_by)),), key)
     if key == built:
         return Verdict(State.STALE, Action.RUN, (Reason("missing", step, "its outputs are not whole"),), key)
     reasons = _reasons(step, traces.fields(built), fields, changed)
@@ -146,6 +147,11 @@ def judge(
     if not reasons:
         reasons = tuple(may_change(s) for k, s, v in fields if v == UNKNOWN)
     return Verdict(state, Action.RUN, reasons, key)
+
+
+def other_rule(was_by: str) -> str:
+    """Why what was updated by this does not count, where a recipe's updates go by something else now."""
+    return "its grain changed" if " " in was_by else "its own update changed"
 
 
 @lru_cache(maxsize=1 << 14)

@@ -15,6 +15,7 @@ from builder.errors import BuilderError
 from builder.nouns import dataclass
 from builder.sense.patterns import Captures, Pattern, join, parse_pattern, prefix_of
 from builder.sense.tokens import token_of, unreadable
+from builder.sources import LOG_ENDING
 
 __all__ = ["Match", "companions", "list_pattern", "prefix_of"]
 
@@ -66,10 +67,16 @@ def list_pattern(root: Path, pattern: str, looked: set[str] | None = None) -> li
 
 
 def companions(path: str, looked: set[str] | None = None) -> list[str]:
-    """The files that belong to a shapefile's ``.shp``, in name order, empty for all else: they are content as well.
+    """The files that belong to a shapefile's ``.shp`` or a GeoPackage, in name order: they are content as well.
 
-    Where they would lie, there or not, is added to `looked`.
+    A GeoPackage that another program has open may have its last changes in a log beside it, until that is closed.
+    Where companions would lie, there or not, is added to `looked`.
     """
+    if path[-5:].lower() == ".gpkg":
+        log = path + LOG_ENDING
+        if looked is not None:
+            looked.add(log)
+        return [log] if os.path.isfile(log) and os.path.getsize(log) else []
     if path[-4:].lower() != ".shp":
         return []
     stem = path[:-4]

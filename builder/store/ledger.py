@@ -171,8 +171,14 @@ class Ledger:
         return dict(self.rows(query, key, grain))
 
     def rules(self) -> dict[str, str]:
-        """The fingerprint of the own update through which outputs were built, by key; few recipes have one."""
-        return dict(self.rows("SELECT key, print FROM rules")) if self._has_rules else {}
+        """What present outputs were updated by, by key."""
+        query = "SELECT key, print FROM rules WHERE key IN (SELECT key FROM current)"
+        return dict(self.rows(query)) if self._has_rules else {}
+
+    def rule(self, key: Digest) -> str:
+        """What outputs were updated by under a key; empty where they were not."""
+        found = self.rows("SELECT print FROM rules WHERE key = ?", key) if self._has_rules else []
+        return found[0][0] if found else ""
 
     @cached_property
     def _has_rules(self) -> bool:

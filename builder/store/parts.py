@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from builder.digests import digest_bytes
-from builder.errors import error
+from builder.errors import BuilderError, error
 from builder.store.disk import remove, sync_file, sync_folder
 from builder.store.manifest import Manifest, Part
 
@@ -106,13 +106,63 @@ def content_of(part: Part) -> bytes:
         ``store-damaged``: they are not those that were written.
     """
     if part.content is None or not is_whole(part):
-        raise error(
-            "store-damaged",
-            f"part '{part.path}' of the store has other bytes than were written",
-            place=part.path,
-            hint="builder fsck --repair",
-        )
+        raise _other_bytes(part)
     return part.content
+
+
+def read_file(store: Path, part: Part) -> bytes:
+    """The bytes of a part of an output that is no table.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: it is missing, or they are not those that were written.
+    """
+    if part.content is not None:
+        return content_of(part)
+    try:
+        content = (store / part.path).read_bytes()
+    except OSError as cause:
+        raise _missing(store, part) from cause
+    if digest_bytes(content) != part.digest:
+        raise _other_bytes(part)
+    return content
+
+
+def check_file(store: Path, part: Part, copy: Path | None = None) -> None:
+    """Refuse the file of a part of an output that is no table where it, or this copy of it, has other bytes.
+
+    Raises
+    ------
+    StoreError
+        ``store-damaged``: as `read_file`.
+    """
+    from builder.sense.hashing import hash_file
+
+    try:
+        is_same = hash_file(copy or store / part.path) == part.digest
+    except BuilderError as cause:
+        raise _missing(store, part) from cause
+    if not is_same:
+        raise _other_bytes(part)
+
+
+def _missing(store: Path, part: Part) -> BuilderError:
+    return error(
+        "store-damaged",
+        "a part of an output is missing from the store",
+        place=str(store / part.path),
+        hint="builder fsck --repair",
+    )
+
+
+def _other_bytes(part: Part) -> BuilderError:
+    return error(
+        "store-damaged",
+        f"part '{part.path}' of the store has other bytes than were written",
+        place=part.path,
+        hint="builder fsck --repair",
+    )
 
 
 def is_whole(part: Part) -> bool:

@@ -22,7 +22,7 @@ from builder.names import Params, file_segments, path_segment, value_text
 from builder.store import disk
 from builder.store.lock import check_held
 from builder.store.manifest import Manifest, Part
-from builder.store.parts import content_of
+from builder.store.parts import check_file, content_of
 from builder.store.published import file_token, published_targets
 from builder.store.recall import Recall
 
@@ -255,10 +255,11 @@ def copy_part(store: Path, part: Part, target: Path) -> None:
     Raises
     ------
     StoreError
-        ``store-damaged``: a part that has its bytes with it has others than were written.
+        ``store-damaged``: it has others than were written.
     """
     if part.content is None:
         copy_file(store / part.path, target)
+        check_file(store, part, target)
     else:
         target.write_bytes(content_of(part))
 

@@ -31,6 +31,7 @@ class Recall:
         self.currents: Mapping[str, Current] = Lazy(self._rows, lambda name: Current.of(self._rows[name]))
         self.failures: dict[str, Failure] = self.ledger.failures()
         self._rules = self.ledger.rules()
+        self._keys = {row[2] for row in self._rows.values()}
         self._by_step: dict[str, list[tuple[Any, ...]]] = {}
         for row in self._rows.values():
             self._by_step.setdefault(row[1], []).append(row)
@@ -97,8 +98,8 @@ class Recall:
         self._fields |= {**dict.fromkeys(keys), **self.ledger.field_texts(keys)}
 
     def rule(self, key: Digest) -> str:
-        """The fingerprint of the own update through which outputs were built under a key; empty for any other way."""
-        return self._rules.get(key, "")
+        """By what outputs were updated under a key, as `RecipeNode.updated_by`; empty for any other way."""
+        return self._rules.get(key, "") if key in self._keys else self.ledger.rule(key)
 
     def failed_key(self, step: str) -> Digest | bool | None:
         """The key at which a step failed last; False where it did not."""

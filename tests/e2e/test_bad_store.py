@@ -142,6 +142,61 @@ def test_a_damaged_part_fails_its_reader_with_the_way_out(halves: Any) -> None:
     assert len(halves.site.load("t")) == 2
 
 
+KINDS = """
+@b.recipe
+def listed(s: pd.DataFrame):
+    return {"n": s["n"].tolist() * 1000}
+@b.recipe
+def packed(s: pd.DataFrame):
+    return b"ab" * 5000 + str(s["n"].sum()).encode()
+@b.recipe
+def filed(s: pd.DataFrame):
+    path = b.workspace() / "made.txt"
+    path.write_text("word " * 2000)
+    return path
+@b.recipe(key="name", publish=True)
+def sizes(listed, packed, filed):
+    sums = [sum(listed["n"]), sum(packed), sum(filed.read_bytes())]
+    return pd.DataFrame({"name": ["listed", "packed", "filed"], "size": sums, "more": MORE})
+"""
+
+
+@pytest.mark.parametrize("damage", [_remove, _cut_end, _flip])
+@pytest.mark.parametrize("name", ["listed", "packed", "filed"])
+def test_a_damaged_part_that_is_no_table_is_neither_read_nor_published(site: Any, name: str, damage: Any) -> None:
+    site.write("data/s.csv", "id,n\n1,1\n2,2\n")
+    source = 'b.source("s", "data/s.csv", key="id")\n'
+    site.recipe(source + KINDS.replace("MORE", "0").replace("@b.recipe\n", "@b.recipe(publish=True)\n"))
+    site.built()
+    standing = {p: p.read_bytes() for p in site.project.config.out.iterdir() if p.stem == name}
+    sizes = site.load("sizes")["size"].tolist()
+    damage(part_of(site.root, name))
+    site.recipe(source + KINDS.replace("MORE", "1").replace("@b.recipe\n", "@b.recipe(publish=True)\n"))
+    (published,) = standing
+    published.unlink()
+    report = site.rebuild()
+    failed = next(t for t in report["targets"] if t["name"] == "sizes")["error"]
+    assert (failed["code"], failed["hint"]) == ("store-damaged", "builder fsck --repair")
+    assert not published.exists()
+    with pytest.raises(BuilderError, match="store"):
+        site.load(name)
+    assert not all(was_mended for *_, was_mended in site.project.fsck().problems)
+    site.project.fsck(repair=True, inline=True)
+    assert {p: p.read_bytes() for p in standing} == standing
+    assert site.load("sizes")["size"].tolist() == sizes
+    assert set(site.states().values()) == {"fresh"}
+
+
+def test_an_old_part_that_is_damaged_does_not_fail_what_replaces_it(halves: Any) -> None:
+    """It was to be counted alone how many rows differ from it."""
+    _truncate(part_of(halves.root, "t"))
+    halves.site.recipe(halves.recipes.replace("    return s\n", "    return s[s.n > 10]\n"))
+    report = halves.site.built()
+    done = next(t for t in report["targets"] if t["name"] == "t")
+    assert (done["outcome"], done["rows_changed"]) == ("built", None)
+    assert len(halves.site.load("t")) == 2
+
+
 def test_a_part_that_is_gone_is_a_miss_when_its_output_is_wanted_back(halves: Any) -> None:
     halves.site.write("data/s.csv", "id,n,name\n9,9,Z\n")
     old = part_of(halves.root, "u")

@@ -3,6 +3,8 @@
 import gzip
 import io
 import json
+import subprocess
+import sys
 import zipfile
 from datetime import date
 from decimal import Decimal
@@ -468,3 +470,42 @@ def test_a_broken_pin_is_a_broken_project(site, text):
     source(site, "data/a.csv")
     done = site.command("status", "--json")
     assert done.returncode == 2 and json.loads(done.stdout)["error"]["place"].startswith("schemas/src.json")
+
+
+WRITER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+    db.execute(f'DROP TRIGGER "{name}"')  # they call functions of GDAL
+db.execute("PRAGMA journal_mode = WAL")
+for line in sys.stdin:
+    db.execute(line)
+    print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("path", ["data/g.gpkg", "data/*.gpkg"])
+def test_a_geopackage_that_another_program_writes_has_what_is_in_its_log(site, path):
+    """What was committed last stands in a file beside it, until the other program closes it."""
+    file = site.write("data/g.gpkg", b"")
+    site.write("data/h.gpkg", b"")
+    for at, name in enumerate("gh"):
+        PLACES.assign(id=PLACES["id"] + 10 * at).to_file(site.root / f"data/{name}.gpkg", layer="places")
+    source(site, path)
+    site.built()
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with writer:
+        assert writer.stdin is not None and writer.stdout is not None
+        writer.stdin.write("UPDATE places SET name = 'new' WHERE id = 2\n")
+        writer.stdin.flush()
+        assert writer.stdout.readline() == "done\n"
+        assert (site.root / "data/g.gpkg-wal").stat().st_size
+        assert site.states()["copy"] == "stale"
+        site.built()
+        assert site.load("copy").set_index("id")["name"][[1, 2]].tolist() == ["a", "new"]
+        assert site.states()["copy"] == "fresh"
+    site.built()
+    assert site.load("copy").set_index("id")["name"][2] == "new"
+    assert site.states()["copy"] == "fresh"

@@ -386,6 +386,92 @@ def test_an_audit_is_no_measure_of_an_update(place, monkeypatch):
     ledger.close()
 
 
+LABELLED = """
+@b.recipe(key="team", grain=b.groups("team", "people"), columns={"team": "string", "n": "int64"})
+def sizes(people: pd.DataFrame):
+    people["team"] = people["team"].fillna("none")
+    return people.groupby("team").size().rename("n").reset_index()
+"""
+
+
+@pytest.mark.parametrize("recipe", [TOTAL, LABELLED])
+def test_people_of_no_team_are_tried_apart_from_those_of_one(place, recipe):
+    """Of a team that is null no row may come: nothing would find it when its people get a team."""
+    place.write("data/people.csv", PEOPLE + "41,,30\n")
+    place.recipe(SOURCES.replace('"x": "int64"', '"x": "float64"') + recipe)
+    (done,) = place.rebuild()["targets"]
+    assert (done["outcome"], done["error"]["code"]) == ("failed", "not-a-row-recipe")
+
+
+DUMMIES = """
+@b.recipe(key="id", grain=b.rows("people"))
+def dummies(people: pd.DataFrame):
+    return pd.get_dummies(people, columns=["team"])
+"""
+CROSSED = """
+@b.recipe(key="team", grain=b.groups("team", "people"))
+def crossed(people: pd.DataFrame):
+    return pd.crosstab(people["team"], people["x"] % 200 // 190).rename(columns=str).reset_index()
+"""
+SPREAD = """
+@b.recipe(key="id", grain=b.rows("people"))
+def spread(people: pd.DataFrame):
+    return pd.DataFrame([{"id": i, **dict.fromkeys("yx" if i == 1 else "xy", i)} for i in people["id"]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("recipe", "odd"), [(DUMMIES, "team_q"), (CROSSED, "columns team, 0, 1"), (SPREAD, "columns id, y, x")]
+)
+def test_columns_that_hang_on_the_rows_are_no_grain(place, recipe, odd):
+    """A column of one row, one of some teams, and columns in the order of the first row."""
+    place.write("data/people.csv", PEOPLE + "41,q,410\n")
+    place.recipe(SOURCES + recipe)
+    (done,) = place.rebuild()["targets"]
+    assert (done["outcome"], done["error"]["code"]) == ("failed", "not-a-row-recipe")
+    assert odd in str(done["error"]["facts"])
+
+
+@pytest.mark.parametrize("recipe", [DUMMIES, SPREAD])
+def test_columns_that_no_trial_saw_are_no_update(place, recipe, monkeypatch):
+    """The only one of its team goes; the first of all comes with the columns in another order."""
+    monkeypatch.setattr(proving, "check_grain", lambda *_: None)
+    place.write("data/people.csv", PEOPLE + "41,q,410\n")
+    place.recipe(SOURCES + recipe)
+    place.built()
+    rows = PEOPLE if recipe is DUMMIES else edited(PEOPLE, _0="0,a,0")
+    place.write("data/people.csv", rows)
+    assert next(iter(place.built()["targets"]))["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        'key="id", grain=b.rows("people")',
+        'key="id", grain=b.rows("people"), inputs={"people": "people", "teams": b.lookup("teams", on="team")}',
+        'key=["team", "id"], grain=b.groups("team", "people")',
+    ],
+)
+def test_a_row_that_went_may_have_made_a_dtype_though_it_gave_no_row(place, head):
+    """Of a team that is not there, it makes the weights floats and is dropped."""
+    place.write("data/people.csv", PEOPLE + "41,q,410\n")
+    place.recipe(
+        SOURCES
+        + f"""
+@b.recipe({head})
+def matched(people: pd.DataFrame, teams: pd.DataFrame):
+    found = people.merge(teams, on="team", how="left")
+    return found[found["w"].notna()]
+"""
+    )
+    place.built()
+    place.write("data/people.csv", PEOPLE)
+    assert target(place.built(), "matched")["via"] == "full"
+    assert_as_from_nothing(place)
+    assert str(place.load("matched")["w"].dtype) == "int64"
+
+
 @pytest.mark.parametrize("recipe", [RANK, TOTAL])
 def test_a_fake_grain_that_one_row_could_not_show_is_found_by_its_first_update(place, recipe):
     place.write("data/people.csv", "id,team,x\n7,a,70\n")
@@ -415,12 +501,11 @@ def of_all(grain: str, read: str) -> str:
     ("grain", "read", "before"),
     [
         (BY_TEAM, ALL, "1,a,10\n2,a,20\n3,a,30\n"),
-        (BY_TEAM, ALL, "1,a,10\n2,a,20\n3,,30\n"),
         (BY_ROW, OF_B, "1,a,10\n2,a,20\n3,b,30\n"),
     ],
 )
 def test_one_group_or_row_of_many_that_are_there_shows_nothing_either(place, grain, read, before):
-    """One team of three, one team beside people of none, and one row that is read of three."""
+    """One team of three, and one row that is read of three."""
     place.write("data/people.csv", "id,team,x\n" + before)
     place.recipe(of_all(grain, read))
     place.built()
@@ -780,6 +865,39 @@ def test_a_changed_own_update_makes_stale_what_was_built_through_it_and_nothing_
     assert (found["state"], [r["kind"] for r in found["reasons"]]) == ("stale", ["update"])
     assert target(place.built(), "plus")["via"] == "full"
     assert place.states()["plus"] == "fresh"
+
+
+def test_an_own_update_that_is_mended_beside_an_edit_starts_from_nothing_that_it_gave(place):
+    """The old one forgot the rows that went."""
+    forgetful = OWN.replace("change.deleted", "[]")
+    place.recipe(SOURCES + forgetful)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4=None))
+    assert target(place.built(), "plus")["via"] == "update"
+    place.recipe(SOURCES + OWN)
+    place.write("data/people.csv", edited(PEOPLE, _4=None, _5="5,a,1"))
+    plan = place.project.plan("plus").to_json()
+    assert "its own update changed" in str(plan)
+    assert target(place.built(), "plus")["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+def test_what_a_grain_gave_does_not_count_when_the_grain_goes_or_changes(place, monkeypatch):
+    """A wrong one that no trial saw; what was built whole stands, whatever the grain was."""
+    monkeypatch.setattr(proving, "check_grain", lambda *_: None)
+    place.recipe(SOURCES + RANK)
+    place.built()
+    place.recipe(SOURCES + RANK.replace(', grain=b.rows("people")', ""))
+    assert place.states()["ranked"] == "fresh", "it was built whole"
+    place.recipe(SOURCES + RANK)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,4000"))
+    assert target(place.built(), "ranked")["via"] == "rows"
+    place.recipe(SOURCES + RANK.replace(', grain=b.rows("people")', ""))
+    found = next(t for t in place.project.status().to_json()["targets"] if t["name"] == "ranked")
+    assert (found["state"], [r["detail"] for r in found["reasons"]]) == ("stale", ["its grain changed"])
+    assert target(place.built(), "ranked")["via"] == "full"
+    assert_as_from_nothing(place)
+    assert place.states()["ranked"] == "fresh"
 
 
 def test_an_own_update_may_ask_for_a_full_run(place):

@@ -33,6 +33,7 @@ ONE_ROOM = {0, 11, 12}  # floors whose rooms know each other: the nouns; the pro
 ON_DEMAND = {  # what a function imports from above, only when it is called
     "execute.report": {"report.text", "report.html"},  # the views of a run
     "store.fsck": {"sense.hashing", "tables.check"},  # reading what the ledger says is there
+    "store.parts": {"sense.hashing"},  # reading a file whole, to compare it with its digest
     "quick": {"commands", "cli"},  # the command itself, where no seal answers
     "store.gc": {"sense.cache"},  # which bundle the cached graph is of
     "store.publish": {"tables.merge"},  # several parts become one plain file

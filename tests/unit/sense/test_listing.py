@@ -172,6 +172,16 @@ def test_a_shapefile_has_companions(tmp_path: Path) -> None:
     assert companions(f"{root}/b.csv") == []
 
 
+def test_a_log_beside_a_geopackage_is_a_companion_where_it_holds_something(tmp_path: Path) -> None:
+    tree(tmp_path, "a.gpkg", "a.gpkg-wal")
+    looked: set[str] = set()
+    (tmp_path / "a.gpkg-wal").write_bytes(b"")
+    assert companions(f"{tmp_path}/a.gpkg", looked) == []
+    (tmp_path / "a.gpkg-wal").write_bytes(b"frames")
+    assert companions(f"{tmp_path}/a.gpkg") == [f"{tmp_path}/a.gpkg-wal"]
+    assert looked == {f"{tmp_path}/a.gpkg-wal"}
+
+
 NAMES = st.sampled_from(["a", "b", "ab", "ba", "aab"])
 FILES = st.sets(st.lists(NAMES, min_size=1, max_size=4).map("/".join), min_size=1, max_size=12)
 PATTERNS = st.lists(st.sampled_from(["*", "a*", "*b", "a", "ab", "*a*", "**"]), min_size=1, max_size=4).map("/".join)
