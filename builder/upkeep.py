@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from builder.errors import BuilderError, error
 from builder.names import parse_reference
 from builder.store.commits import Committer
+from builder.store.disk import writing
 from builder.store.gc import ASIDE, collect
 from builder.store.ledger import FILE, Ledger
 from builder.store.lock import locked
@@ -135,8 +136,9 @@ def verify(project: Project, targets: Iterable[str] | None = None, **options: An
     before = ledger.currents()
     ledger.close()
     parent = project.config.store
-    parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=parent))
+    with writing(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=parent))
     try:
         with locked(aside):  # so that gc sees that it is in use
             config = replace(project.config, store=aside / "store", out=aside / "out", publish=())

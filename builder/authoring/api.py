@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -51,6 +52,15 @@ def _texts(
         hint = "name each once"
         raise error("recipe-declaration", f"{what} is {value!r}, with a text twice", place=str(place), hint=hint)
     return tuple(t for t in texts if t is not None)
+
+
+def _key(value: str | Sequence[str] | None, what: str, place: Place) -> tuple[str, ...]:
+    """The columns that name a row, or a group."""
+    names = _texts(value, what, place)
+    if any(name.startswith(".") for name in names):  # which Arrow takes for a path into a nested column
+        hint = "rename the column: a key's name begins with no dot"
+        raise error("recipe-declaration", f"{what} is {value!r}", place=str(place), hint=hint)
+    return names
 
 
 def _columns(columns: Mapping[str, str] | None, place: Place) -> tuple[tuple[str, str], ...]:
@@ -128,7 +138,7 @@ def source(
             name=name,
             path=path,
             place=place,
-            key=_texts(key, "key=", place),
+            key=_key(key, "key=", place),
             columns=_columns(columns, place),
             format=chosen,
             crs=crs,
@@ -173,9 +183,10 @@ def read(ref: str, columns: str | Sequence[str] | None = None, where: Mapping[st
     place = place_of_call()
     chosen = None if columns is None else _texts(columns, "columns=", place)
     for column, value in (where or {}).items():
-        if isinstance(value, (list, tuple, set, frozenset, dict)):
+        if isinstance(value, datetime) or not isinstance(value, (str, int, bool, float, date, type(None))):
             what = f"where= compares column '{column}' with {value!r}"
-            raise error("recipe-declaration", what, place=str(place), hint="give one value for each column")
+            hint = "give one value for each column: str, int, bool, float, datetime.date or None"
+            raise error("recipe-declaration", what, place=str(place), hint=hint)
     return Read(ref, chosen, tuple((where or {}).items()))
 
 
@@ -191,7 +202,7 @@ def rows(of: str) -> Grain:
 
 def groups(by: str | Sequence[str], of: str) -> Grain:
     """The grain of a recipe that gets all rows of the touched groups of the input `of` at once."""
-    return Grain("groups", of, _texts(by, "by", place_of_call()))
+    return Grain("groups", of, _key(by, "by", place_of_call()))
 
 
 class Recipe:
@@ -300,7 +311,7 @@ def _declared(function: Any, name: str | None, place: Place, keywords: dict[str,
     at = Place(place.file, code.co_firstlineno) if code and code.co_filename.endswith(place.file) else place
     made = Recipe(function, chosen)
     keywords = keywords | {
-        "key": _texts(keywords["key"], "key=", at),
+        "key": _key(keywords["key"], "key=", at),
         "columns": _columns(keywords["columns"], at),
         "outputs": tuple(check_name(o, "output", str(at)) for o in _texts(keywords["outputs"], "outputs=", at)),
         "environment": _texts(keywords["environment"], "environment=", at),
@@ -320,6 +331,8 @@ def _check_keywords(decl: RecipeDecl) -> None:
         wrong.append(("retries", decl.retries, "0 or more"))
     if not isinstance(decl.priority, int):
         wrong.append(("priority", decl.priority, "a whole number"))
+    if decl.policy == "require" and not decl.pure:
+        wrong.append(("policy", decl.policy, "auto: with pure=False it runs whole on every rebuild"))
     if decl.policy not in POLICIES:
         wrong.append(("policy", decl.policy, "auto, require or full"))
     if decl.publish not in (None, True, False):

@@ -137,7 +137,7 @@ def _few_regions(call: Call, update: UpdateSpec, regions: InputSpec, points: pa.
     index, changed = found
     lon, lat = call.lon_lat
     _, at = index.pairs(*(points.column(c).to_numpy() for c in (lon, lat)), predicate="intersects")
-    held = index.ids.take(np.unique(at))
+    held = index.ids.take(np.unique(at)).to_list()  # a column of Arrow's may lie in several chunks
     ids = pa.concat_arrays([pa.array(held, moved.ids.type), pa.array(sorted(changed), moved.ids.type), moved.ids])
     note_nearly(call.store, read_of(before), read_of(regions), moved.ids.to_pylist())
     asked = pa.table({call.region_id: ids.unique()})

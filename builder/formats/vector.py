@@ -25,6 +25,7 @@ from builder.formats.fit import fit, fixed_columns
 from builder.formats.geometry import one_crs
 from builder.formats.opened import Opened, RowPlaces, unreadable
 from builder.sources import LOG_ENDING, SourceFile
+from builder.store.disk import writing
 from builder.tables.arrow import schema_of
 from builder.tables.schema import Column, Schema
 
@@ -184,8 +185,17 @@ def _gdal(spec: IntakeSpec, file: SourceFile) -> Iterator[None]:
 
 
 def _plain_path(spec: IntakeSpec, file: SourceFile, scratch: Path) -> str:
-    """A path that GDAL can open: the file itself, or what was unpacked of it."""
+    """A path that GDAL can open: the file itself, what was unpacked of it, or a copy where another program has it open:
+    who reads a log may touch it.
+    """
     packing = streams.packing(file)
+    log = next((f for f in spec.files if f.path == file.path + LOG_ENDING), None)
+    if log is not None:
+        copy = scratch / f"copied-{file.digest[:16]}.gpkg"
+        for one, name in ((file, copy.name), (log, copy.name + LOG_ENDING)):
+            with streams.reading(spec, one), writing(scratch / name):
+                shutil.copyfile(one.path, scratch / name)
+        return str(copy)
     if not packing:
         return file.path
     folder = scratch / f"unpacked-{file.digest[:16]}"

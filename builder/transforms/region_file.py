@@ -167,7 +167,7 @@ def _stream_of(ids: pd.Series) -> np.ndarray:
 
 
 def _ids_of(stream: np.ndarray) -> pd.Series:
-    table = pa.ipc.open_stream(pa.py_buffer(stream)).read_all()
+    table = pa.ipc.open_stream(pa.py_buffer(stream)).read_all().combine_chunks()
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype if table.schema.metadata == _ARROW else None)
     ids: pd.Series = frame.iloc[:, 0]
     return ids

@@ -367,6 +367,7 @@ def test_a_read_only_store_can_be_looked_at_and_is_not_written(small_disk: Path,
     site.write("data/s.csv", "id,n,name\n9,9,Z\n")
     error = halves.run("rebuild", "--inline", code=1)["error"]
     assert error["code"] == "store-read-only" and error["place"] and "write access" in error["hint"]
+    assert halves.run("verify", "--inline", code=1)["error"]["code"] == "store-read-only"
     assert {t["name"]: t["state"] for t in halves.run("status", code=0)["targets"]}["t"] == "stale"
     assert halves.run("show", "t", code=0)["rows"] == 3
     halves.stands()

@@ -14,6 +14,7 @@ from pandas.testing import assert_frame_equal
 
 from builder.compile import choice
 from builder.execute import indexes
+from builder.tables import write
 from builder.transforms import versions
 
 POINTS = """
@@ -331,6 +332,32 @@ def test_regions_that_cannot_be_used_are_told_with_the_recipe(place) -> None:
     place.recipe(SOURCES + ASSIGN)
     (failed,) = [t["error"] for t in place.rebuild()["targets"]]
     assert failed["code"] == "bad-geometry" and failed["place"].startswith("recipes/main.py:")
+
+
+@pytest.mark.parametrize("ids", ["text", "date"])
+def test_a_region_and_points_in_all_regions_change_though_these_lie_in_several_parts(place, monkeypatch, ids):
+    """Where more than 128 MB of regions change; an index that is kept has their ids in as many pieces."""
+    monkeypatch.setattr(choice, "always", True)
+    monkeypatch.setattr(indexes, "KEPT_FROM_VERTICES", 0)
+    monkeypatch.setattr(write, "PART_ROWS", 2)
+    boxes: dict[str, tuple[float, ...]] = {f"2024-01-0{i}": (i * 2, 0, i * 2 + 1, 1) for i in range(1, 5)}
+    points = [f"p{i},{2 + i % 40 / 5},{i % 7 / 7}" for i in range(200)]
+    head = "icao,x,y\n"
+    place.write("data/regions.geojson", geojson(boxes))
+    place.write("data/points.csv", head + "\n".join(points))
+    dtype = {"text": "string", "date": "date"}[ids]
+    place.recipe(SOURCES.replace('key="id")', f'key="id", columns={{"id": "{dtype}"}})') + ASSIGN)
+    place.built()
+    boxes["2024-01-04"] = (8, 0, 9, 0.5)
+    place.write("data/regions.geojson", geojson(boxes))
+    place.write("data/points.csv", head + "\n".join([*points[100:], *(f"{p}1" for p in points[:100])]))
+    (done,) = place.built()["targets"]
+    assert done["via"] == "spatial"
+    found = place.load("placed").set_index("icao")["id"]
+    frame = pd.read_csv(place.root / "data/points.csv")
+    for icao, x, y in frame.itertuples(index=False):
+        inside = [name for name, (a, b, c, d) in boxes.items() if a < x < c and b < y < d]
+        assert ([] if pd.isna(found[icao]) else [str(found[icao])]) == inside
 
 
 # -- indexes that are kept -------------------------------------------------------------------------------------------

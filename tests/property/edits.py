@@ -304,7 +304,8 @@ def change_policy(site: Site, rng: random.Random) -> str | None:
     if not found:
         return None
     recipe = rng.choice(found)
-    recipe.policy = rng.choice([p for p in ("auto", "require", "require", "full") if p != recipe.policy])
+    policies = ("auto", "require", "require", "full") if recipe.is_pure else ("auto", "full")
+    recipe.policy = rng.choice([p for p in policies if p != recipe.policy])
     return f'let {recipe.name} have the policy "{recipe.policy}"'
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from builder.execute import piecewise
+from builder.execute import indexes, piecewise
 from builder.formats import byfile, byline, byrow, fileindex, linefiles, lineindex, lines, text
 from builder.store import disk
 from builder.tables import compaction, layers, read, write
@@ -42,6 +42,7 @@ IN_PIECES: tuple[Limit, ...] = (
     (read, "BATCH_ROWS", 2),
     (read, "SOUGHT_FROM", 0),
     (write, "PART_ROWS", 2),
+    (indexes, "KEPT_FROM_VERTICES", 0),
 )
 IN_LAYERS: tuple[Limit, ...] = ((compaction, "WHOLE_SHARE", 4), (compaction, "MOST_LAYERS", 2))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import builder as b
@@ -205,9 +208,27 @@ def test_wrong_columns_of_a_reference_are_refused(columns: Any) -> None:
     refused(lambda: b.read("t", columns), "columns=")
 
 
-@pytest.mark.parametrize("value", [[1, 2], (1,), {1}, {"k": 1}, frozenset("a")])
+OTHERS = [[1, 2], (1,), {1}, {"k": 1}, Decimal("1.5"), datetime(2024, 1, 2, tzinfo=UTC), pd.NA, pd.NaT, b"a"]
+
+
+@pytest.mark.parametrize("value", OTHERS)
 def test_where_compares_each_column_with_one_value(value):
     refused(lambda: b.read("t", where={"k": value}), "where= compares column 'k' with")
+
+
+@pytest.mark.parametrize("value", ["a", 1, True, 1.5, date(2024, 1, 2), None])
+def test_where_takes_what_a_name_may_hold_a_float_and_null(value):
+    assert b.read("t", where={"k": value}).where == (("k", value),)
+
+
+def test_no_key_begins_with_a_dot() -> None:
+    refused(lambda: b.source("s", "a.csv", key=["id", ".x"]), "key= is")
+    refused(lambda: b.recipe(name="m", key=".x")(lambda: None), "key= is")
+    refused(lambda: b.groups(".x", "t"), "by is")
+
+
+def test_an_update_is_not_required_of_what_runs_on_every_rebuild() -> None:
+    refused(lambda: b.recipe(name="m", pure=False, policy="require")(lambda: None), "require")
 
 
 def test_a_declaration_outside_of_a_project_is_refused() -> None:
