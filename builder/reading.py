@@ -102,6 +102,13 @@ def _names(ledger: Ledger, target: str, run: str | None) -> list[str]:
     found = names_meant(target, sorted(known))
     if found:
         return found
+    if run is None and ledger.rows("SELECT 1 FROM versions WHERE name = ? LIMIT 1", target):
+        raise error(
+            "unknown-target",
+            f"'{target}' is no longer part of the project",
+            place=target,
+            hint=f"builder history {target} lists the runs that built it; load(name, run=…) reads what one left",
+        )
     import difflib
 
     near = difflib.get_close_matches(target, known, n=3, cutoff=0.5)

@@ -69,7 +69,7 @@ def choose(
     is_required
         Whether an update is taken whatever it costs.
     """
-    full_s = _full_s(whole, of)
+    full_s = whole_s(whole, of)
     slope_s = (full_s or 0.0) / CROSSING[rule] / max(1, of.rows)
     update_s = _update_s(updates, rows, slope_s)
     share = rows / max(1, of.rows)
@@ -89,8 +89,8 @@ def choose(
     return Choice(False, update_s, full_s, rows, TOO_MUCH if is_update else SLOWER)
 
 
-def _full_s(whole: Sequence[Tried], of: Read) -> float | None:
-    """Seconds of a full run: as it took before, scaled to what it reads now."""
+def whole_s(whole: Sequence[Tried], of: Read) -> float | None:
+    """Seconds of a full run: as it took before, scaled to what it reads now; None where none was measured."""
     seen = [Measured(t.wall_s, t.bytes_in, t.rows_in) for t in whole]
     found = History({"": seen}).predict("", "", of.bytes, of.rows) if seen else None
     return None if found is None else found.s

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from builder.compile.choice import Read, Tried, choose
+from builder.compile.choice import Read, Tried, choose, whole_s
 from builder.compile.predict import Choice
 from builder.digests import Digest
 from builder.graph.graph import Step
+from builder.nouns import replace
 from builder.plan.basis import UNCHANGED, Basis, basis_of, rule_of, unfit
 from builder.plan.keys import step_fields
 from builder.plan.plan import Memory, Plan, digest_of_read
@@ -21,12 +22,15 @@ from builder.plan.verdict import Action
 from builder.store.manifest import Manifest, layers_between
 
 Tries = tuple[Sequence[Tried], Sequence[Tried]]
+Share = tuple[float, bool]
+"""Of rows that changed; and whether that is the most, for nobody counted."""
 
 NEAR_EDGES = 0.25
 """The share of points near edges of regions of which all changed a little: 20 % of the airports in a revision of the
 counties."""
 
 
+FORCED = "a full run was asked for"
 REFUTED = "an update of it came out otherwise than a full run"
 """Why a step runs whole whose updates count no more."""
 
@@ -51,14 +55,16 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
     """The choice between an update and a full run, of each step that may be updated and whose changes are known."""
     graph = plan.situation.graph
     read = partial(digest_of_read, plan.versions, memory)
-    shares: dict[str, float] = {}
+    shares: dict[str, Share] = {}
     found: dict[str, Choice] = {}
     names = [name for name in plan.steps if _may_update(plan, name)]
     tried = past.ways(names) if names else {}
     for name in names:
         step = graph.steps[name]
         recipe = graph.recipes[step.recipe]
-        basis = basis_of(step, recipe, step_fields(step, plan.situation, read), memory)
+        basis: Basis | str = FORCED
+        if not plan.is_forced:
+            basis = basis_of(step, recipe, step_fields(step, plan.situation, read), memory)
         if not isinstance(basis, str) and past.is_distrusted(recipe.name, recipe.fingerprint + recipe.update):
             basis = REFUTED
         held: dict[str, Manifest | None] = {}
@@ -67,7 +73,10 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
             basis = unfit(step, recipe, basis, {n: m.schema for n, m in held.items() if m is not None}) or basis
         if isinstance(basis, str):
             if basis != UNCHANGED:  # else what will change is not known yet
-                found[name] = Choice(False, None, None, None, basis)
+                held = {n: _held(plan, memory, n) for n in step.reads}
+                found[name] = Choice(False, None, _whole_s(held, tried[name]), None, basis)
+                is_refused = recipe.policy == "require" and not plan.is_forced and _was_built(step, memory)
+                found[name] = replace(found[name], is_refused=is_refused)
             continue
         share = _share(plan, memory, past, step, basis, shares)
         if share is None:
@@ -75,23 +84,35 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
         shares.update(dict.fromkeys(step.targets, share))
         inputs = {n: held[n] for n in step.reads}
         is_required = recipe.policy == "require"
-        found[name] = choice_of(step, basis, min(1.0, share), inputs, tried[name], is_required=is_required)
+        choice = choice_of(step, basis, min(1.0, share[0]), inputs, tried[name], is_required=is_required)
+        found[name] = replace(choice, is_most=share[1])
     return found
 
 
+def _whole_s(held: Mapping[str, Manifest | None], tried: Tries) -> float | None:
+    """Seconds of a full run of a step that reads this."""
+    inputs = [m for m in held.values() if m is not None]
+    return whole_s(tried[0], Read(sum(m.bytes for m in inputs), sum(m.rows for m in inputs)))
+
+
+def _was_built(step: Step, memory: Memory) -> bool:
+    """Whether any output of a step is there."""
+    return any(memory.current_key(target) is not None for target in step.targets)
+
+
 def _may_update(plan: Plan, name: str) -> bool:
-    """Whether a step is to run, and is one that may be updated at all."""
+    """Whether a step is to run, and is one that may be updated at all, or must."""
     recipe = plan.situation.graph.recipes[plan.situation.graph.steps[name].recipe]
-    is_whole = rule_of(plan.situation.graph.steps[name], recipe) == "whole"
-    return not (is_whole or plan.is_forced) and plan.verdicts[name].action is Action.RUN
+    is_whole = rule_of(plan.situation.graph.steps[name], recipe) == "whole" and recipe.policy != "require"
+    return not is_whole and plan.verdicts[name].action is Action.RUN
 
 
 def _share(
-    plan: Plan, memory: Memory, past: Past, step: Step, basis: Basis, shares: Mapping[str, float]
-) -> float | None:
+    plan: Plan, memory: Memory, past: Past, step: Step, basis: Basis, shares: Mapping[str, Share]
+) -> Share | None:
     """The share of rows that an update has to look at; None where one of the changes is not known."""
     known = past.inputs(basis.key, plan.situation.graph.recipes[step.recipe].grain.text)
-    total = 0.0
+    total, is_most = 0.0, False
     for name in basis.changed:
         version = plan.versions.get(name)
         if version is not None and version.manifest is not None and name in known:
@@ -100,8 +121,9 @@ def _share(
             share = shares[name]
         else:
             return None
-        total += share * weight(step, basis, name)
-    return total
+        total += share[0] * weight(step, basis, name)
+        is_most |= share[1]
+    return total, is_most
 
 
 def weight(step: Step, basis: Basis, name: str) -> float:
@@ -120,14 +142,14 @@ def _held(plan: Plan, memory: Memory, name: str) -> Manifest | None:
     return memory.manifest(found[name][0]) if name in found else None
 
 
-def share_between(past: Past, old: Manifest, new: Manifest) -> float:
+def share_between(past: Past, old: Manifest, new: Manifest) -> Share:
     """The share of rows that differ between two versions: as counted before, or at most."""
     most = max(1, old.rows, new.rows)
     counted = past.difference(old.digest, new.digest)
     if counted is not None:
-        return sum(counted) / most
+        return sum(counted) / most, False
     layers = layers_between(old, new)
-    return 1.0 if layers is None else sum(layer.rows for layer in layers) / most
+    return (1.0 if layers is None else sum(layer.rows for layer in layers) / most), True
 
 
 def choice_of(

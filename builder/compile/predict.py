@@ -55,8 +55,8 @@ class Forecast:
 class Choice:
     """An update or a full run, with the predicted seconds of both; None where nothing was ever measured.
 
-    ``rows`` is how many rows of the input an update has to look at; None where there can be no update. ``why`` says why
-    a step runs whole, empty for an update.
+    ``rows`` is how many rows of the input an update has to look at, with `is_most` at most; None where there can be no
+    update. ``why`` says why a step runs whole, empty for an update; `is_refused`: its policy lets it fail instead.
     """
 
     is_update: bool
@@ -64,6 +64,8 @@ class Choice:
     full_s: float | None
     rows: int | None
     why: str = ""
+    is_most: bool = False
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

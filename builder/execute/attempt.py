@@ -31,6 +31,21 @@ if TYPE_CHECKING:  # at run time only where a recipe runs
     from builder.execute.call import Call
 
 
+_OF_TABLES = (
+    "builder.tables.diff",
+    "builder.tables.frames",
+    "builder.tables.kernels",
+    "builder.tables.matchkernels",
+    "builder.tables.parquet_parts",
+    "builder.tables.read",
+    "builder.tables.write",
+    "pyarrow.pandas_compat",
+    "pyarrow.parquet",
+)
+"""What a full run of a recipe of tables imports, at once or where it needs it."""
+_OF_GRAINS = ("builder.execute.piecewise", "builder.execute.proving", "builder.tables.search")
+
+
 def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
     """The record of an attempt, as bytes, whatever happens in it.
 
@@ -81,15 +96,23 @@ def load(spec: AttemptSpec) -> None:
         elif isinstance(spec.work, RecipeSpec):
             from builder.execute.call import load_callee
 
-            load_callee(spec, spec.work)
+            decl = load_callee(spec, spec.work).decl
             if spec.update is not None:
                 from builder.execute.updating import load_rule
 
                 load_rule(spec.update.rule)
+            elif decl.key or decl.columns or _reads_tables(spec.work):
+                for name in (*_OF_TABLES, *(_OF_GRAINS if decl.grain.kind != "whole" else ())):
+                    importlib.import_module(name)
         else:
             from builder.formats.intake import load_parser
 
             load_parser(spec.work.format)
+
+
+def _reads_tables(work: RecipeSpec) -> bool:
+    """Whether any input is a table."""
+    return any(item.manifest is not None and item.manifest.kind == "table" for g in work.inputs for item in g.items)
 
 
 def _cpu_s() -> float:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from builder.compile.expected import REFUTED, choice_of, share_between, weight
+from builder.compile.expected import FORCED, REFUTED, choice_of, share_between, weight
 from builder.compile.predict import Choice
 from builder.errors import BuilderError, error
 from builder.execute.nodes import Node
@@ -86,7 +86,7 @@ class Ways:
         """The way of a step that is to be built under a key of these fields."""
         recipe = self.graph.recipes[step.recipe]
         if self.plan.is_forced:
-            return Way(None, "a full run was asked for")
+            return Way(None, FORCED)
         basis = basis_of(step, recipe, fields, self.recall)
         if isinstance(basis, str):
             return Way(None, basis)
@@ -113,7 +113,7 @@ class Ways:
     def _choice(self, step: Step, basis: Basis, before: Mapping[str, Manifest], *, is_required: bool) -> Choice:
         """The cheaper way, by what changed in each input and by what either way took."""
         ledger = self.recall.ledger
-        shares = {name: share_between(ledger, old, self._now(name)) for name, old in before.items()}
+        shares = {name: share_between(ledger, old, self._now(name))[0] for name, old in before.items()}
         share = sum(found * weight(step, basis, name) for name, found in shares.items())
         held = {n: self._now(n) for n in step.reads if n in self.versions}
         tried = ledger.ways([step.name])[step.name]

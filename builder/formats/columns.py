@@ -162,6 +162,8 @@ def _check_pinned(spec: IntakeSpec, found: Sequence[str], pinned: Sequence[str],
     if spec.pin_shown:
         facts.append(("pinned in", spec.pin_shown))
     hint = f"builder accept {spec.source} takes the new columns in"
+    if any(name not in found for name in (*dict(spec.columns), *spec.key) if name != spec.file_column):
+        hint = f"correct columns= and key=, or the file; then {hint}"
     raise _drift(spec, shown, "does not have the pinned columns", facts, hint)
 
 

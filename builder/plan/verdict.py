@@ -133,7 +133,7 @@ def judge(
         state = State.FAILED if has_failed else State.MISSING if built is None else State.STALE
         return Verdict(State.BLOCKED if blocked else state, Action.RUN, (Reason("forced", step, why),), key)
     if blocked:
-        return Verdict(State.BLOCKED, Action.RUN, _because(blocked, "failed"), key)
+        return Verdict(State.BLOCKED, Action.RUN, _because(blocked, "cannot be had"), key)
     if has_failed:
         return Verdict(State.FAILED, Action.RUN, (Reason("failed", step, "its last attempt failed"),), key)
     if built is None:

@@ -66,7 +66,8 @@ def status_text(status: Status) -> str:
     if left:
         lines += _consequences(list(left.values()), families, left)
     if status.retired:
-        lines.append(f"  gone from the project, will leave out/: {', '.join(folded(list(status.retired), {}))}")
+        gone = ", ".join(folded(list(status.retired), {}))
+        lines.append(f"  gone from the project, and from out/ with the next rebuild: {gone}")
     if status.unpublished:
         lines.append(
             f"  {count_text(status.unpublished, 'published file')} in out/ missing or changed there; rebuild restores"
@@ -221,7 +222,7 @@ def run_text(run: Run) -> str:
         if outcome == "updated":
             lines += _updated_text(run)
     if run.retired:
-        lines += wrapped("  left out/ ", ", ".join(folded(list(run.retired), {})) + " (no longer part of the project)")
+        lines += wrapped("  gone      ", ", ".join(folded(list(run.retired), {})) + " (no longer part of the project)")
     lines += [f"  warning[{code}]: {text}" for code, text in run.warnings]
     blocked = [t.name for t in run.targets if t.outcome == "blocked"]
     for cause, others in error_groups(run):
@@ -286,5 +287,5 @@ def closing_text(run: Run) -> str:
         said = f"nothing to do: {count_text(run.fresh, 'target')} fresh"
         return f"{run.project} · {said} · {seconds_text(run.wall_s)}"
     totals = run.totals
-    said = ", ".join(f"{totals[k]:,} {k}" for k in totals if totals[k])
+    said = ", ".join(f"{totals[k]:,} {k}" for k in totals if totals[k]) or "nothing done"
     return f"{run.project} · {run.name} {run.outcome} · {said} · {seconds_text(run.wall_s)}"

@@ -118,7 +118,9 @@ def _why(report: PlanReport, step: str) -> str:
 
 
 def _why_whole(report: PlanReport, slot: Slot) -> str:
-    """Why a step runs whole that might have been updated, where neither its reason nor its times say so."""
+    """Why a step runs whole that might have been updated, where neither its reason nor its times say so; or fails."""
+    if slot.choice is not None and slot.choice.is_refused:
+        return f"; fails, for it cannot be updated: {slot.choice.why}; builder rebuild --all {slot.name} runs it whole"
     if slot.choice is None or slot.choice.why in ("", SLOWER):
         return ""
     reasons = report.plan.verdicts[slot.name].reasons
@@ -130,7 +132,8 @@ def _ways(row: Row) -> str:
     if not row.choices:
         return ""
     way = "an update" if len(row.choices) == 1 else "updates"
-    return f"{count_text(row.rows, 'row')} to look at, {at(row.update_s)} as {way}, {at(row.full_s)} whole"
+    most = "at most " if any(c.is_most for c in row.choices) else ""
+    return f"{most}{count_text(row.rows, 'row')} to look at, {at(row.update_s)} as {way}, {at(row.full_s)} whole"
 
 
 def _row_lines(row: Row, families: dict[str, int]) -> list[str]:

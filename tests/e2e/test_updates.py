@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -1397,3 +1399,69 @@ def test_columns_that_cannot_be_summed_fail_who_reads_them(place):
     place.recipe(SOURCES + DOUBLED + APART)
     one = target(place.rebuild(), "found")
     assert (one["outcome"], [r["detail"] for r in one["reasons"]]) == ("blocked", ["failed: store-damaged"])
+
+
+FIRST = """
+import sys
+import builder
+from builder.execute import attempt
+outcome = attempt._outcome
+def watched(spec):
+    before = set(sys.modules)
+    found = outcome(spec)
+    late.update(n for n in set(sys.modules) - before if n.startswith(("builder.", "pandas.", "pyarrow.pa")))
+    return found
+late, attempt._outcome = set(), watched
+builder.open(".").rebuild(inline=True)
+print(sorted(late))
+"""
+
+
+@pytest.mark.parametrize("head", ['@b.recipe(key="id", grain=b.rows("people"))', "@b.recipe"])
+def test_what_the_first_step_of_a_process_imports_is_no_cost_of_the_step(place, head):
+    """It would be taken for what a full run costs ever after, and dearer updates for cheaper ones."""
+    place.recipe(f"{SOURCES}\n{head}\ndef same(people): return people\n")
+    place.built()
+    place.recipe(f"{SOURCES}\n{head}\ndef same(people): return people[people['x'] > 10]\n")
+    done = subprocess.run([sys.executable, "-c", FIRST], cwd=place.root, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_the_time_of_a_full_run_is_told_by_full_runs(place):
+    """Many cheap updates since the last one say nothing of it."""
+    slow = ROWS.replace('people["y"]', 'time.sleep(0.3 if len(people) > 20 else 0); people["y"]')
+    place.recipe("import time\n" + SOURCES + slow)
+    place.built()
+    for x in range(3):
+        place.write("data/people.csv", edited(PEOPLE, _4=f"4,a,{x}"))
+        assert target(place.built(), "doubled")["via"] == "rows"
+    plans = [place.project.plan("doubled", all=True)]
+    place.recipe("import time\n" + SOURCES + slow.replace("* 2", "* 3"))
+    plans.append(place.project.plan("doubled"))
+    for plan in plans:
+        (step,) = [s for s in plan.to_json()["steps"] if s["name"] == "doubled"]
+        assert (step["action"], step["update_s"]) == ("run", None)
+        assert step["predicted_s"] == step["full_s"] > 0.3
+
+
+def test_a_plan_says_that_a_step_will_fail_that_must_be_updated_and_cannot(place):
+    place.recipe(SOURCES + ROWS.replace("))", '), policy="require")'))
+    assert "fails" not in str(place.project.plan("doubled")), "it was never built"
+    place.built()
+    place.recipe(SOURCES + ROWS.replace("))", '), policy="require")').replace("* 2", "* 3"))
+    said = " ".join(str(place.project.plan("doubled")).split())
+    assert "fails, for it cannot be updated: its code changed; builder rebuild --all doubled runs it whole" in said
+    assert "fails" not in str(place.project.plan("doubled", all=True))
+    assert target(place.rebuild(), "doubled")["outcome"] == "failed"
+
+
+def test_rows_that_nobody_counted_are_told_as_the_most(place):
+    place.recipe(SOURCES + ROWS + GROUPS)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    place.built(targets=["largest"])
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    place.project.read_sources(inline=True)
+    said = [" ".join(str(place.project.plan(name)).split()) for name in ("doubled", "largest")]
+    assert ["at most" in text for text in said] == [True, False]
+    assert "1 row to look at" in said[1]

@@ -153,7 +153,7 @@ def test_a_new_output_of_the_same_key_is_no_hit(built: Any) -> None:
 def test_a_step_behind_a_failure_is_blocked_and_names_it(built: Any) -> None:
     found = verdict(built, now(other=UNKNOWN), blocked=frozenset({"other", "b"}))
     assert (found.state, found.action) == (State.BLOCKED, Action.RUN)
-    assert told(found) == [("upstream", "b", "failed"), ("upstream", "other", "failed")]
+    assert told(found) == [("upstream", "b", "cannot be had"), ("upstream", "other", "cannot be had")]
 
 
 def test_what_failed_stays_failed_whatever_it_failed_at(built: Any) -> None:

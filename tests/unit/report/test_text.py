@@ -148,7 +148,10 @@ def test_each_target_is_told_once_though_it_has_two_causes() -> None:
 
 def test_what_is_gone_and_what_was_changed_in_out_is_told() -> None:
     text = status(retired=("old",), unpublished=2)
-    assert "gone from the project, will leave out/: old" in text and "2 published files in out/" in text
+    assert (
+        "gone from the project, and from out/ with the next rebuild: old" in text
+        and "2 published files in out/" in text
+    )
 
 
 def test_long_lists_are_wrapped_under_their_label() -> None:
@@ -197,7 +200,7 @@ def test_failures_come_with_their_errors_once_and_the_blocked_after_them() -> No
 def test_warnings_and_what_left_are_told() -> None:
     text = run_text(run(warnings=(("not-deterministic", "'a' came out differently"),), retired=("old",)))
     assert "  warning[not-deterministic]: 'a' came out differently" in text
-    assert "  left out/ old (no longer part of the project)" in text
+    assert "  gone      old (no longer part of the project)" in text
 
 
 # -- a plan and an explanation -----------------------------------------------------------------------------------------
