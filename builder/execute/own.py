@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from builder.errors import error
+from builder.errors import BuilderError, error
 from builder.execute.call import Call
 from builder.execute.rules import Bases, delta_of, schema_of
 from builder.execute.spec import InputSpec, UpdateSpec
@@ -20,7 +20,7 @@ from builder.graph.declare import FULL
 from builder.graph.declare import Delta as Answer
 from builder.tables.arrow import arrow_schema, conform
 from builder.tables.delta import Delta
-from builder.tables.frames import to_frame
+from builder.tables.frames import to_frame, without_index
 from builder.tables.keys import Keys
 from builder.tables.read import filter_rows, read_table
 from builder.tables.schema import Schema
@@ -57,9 +57,9 @@ class Change:
         return to_frame(keys, schema.select(schema.key))
 
     def old(self, columns: Any = None) -> Any:
-        """The rows that changed or went, as they were; with these columns, or all."""
+        """The rows that changed or went, as they were; with these columns, or this one, or all."""
         schema = schema_of(self._given)
-        names = schema.names if columns is None else tuple(columns)
+        names = schema.names if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
         return to_frame(self._read(self._delta.before, names), schema.select(names))
 
     def _read(self, side: Callable[[Sequence[str]], pa.Table], names: Sequence[str]) -> pa.Table:
@@ -130,20 +130,24 @@ def _keys(call: Call, value: Any, schema: Schema | None) -> pa.Table:
         if isinstance(value, pa.Table):
             frame = value
         elif isinstance(value, pd.DataFrame):
-            frame = pa.Table.from_pandas(value, preserve_index=False)
+            frame = pa.Table.from_pandas(without_index(value), preserve_index=False)
         else:
             frame = pa.table({schema.key[0]: pa.array(value, from_pandas=True)})
     except (TypeError, pa.ArrowException) as cause:
-        raise _wrong(call, value) from cause
+        raise _wrong(call, value, "has in deleted=") from cause
     if not set(schema.key) <= set(frame.column_names):
-        raise _wrong(call, value)
-    return conform(frame.select(schema.key), keys, place=call.place)
+        raise _wrong(call, value, f"has no key ({', '.join(schema.key)}) in deleted=, but")
+    try:
+        return conform(frame.select(schema.key), keys, place=call.place)
+    except BuilderError as caught:
+        caught.facts = (*caught.facts, ("rows of", "deleted= of what its own update gave"))
+        raise
 
 
-def _wrong(call: Call, value: Any) -> Exception:
+def _wrong(call: Call, value: Any, has: str = "returned") -> Exception:
     return error(
         "result-type",
-        f"the own update of '{call.spec.step}' returned {type(value).__name__}",
+        f"the own update of '{call.spec.step}' {has} {type(value).__name__}",
         place=call.place,
         hint="return b.Delta(upserts, deleted), with frames that have the key's columns, or b.FULL",
         target=call.spec.step,

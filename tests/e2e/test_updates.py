@@ -909,13 +909,33 @@ def test_an_own_update_may_ask_for_a_full_run(place):
     assert target(place.built(), "plus")["via"] == "full"
 
 
-@pytest.mark.parametrize("answer", ["None", "previous", "b.Delta(previous, 5)", "{'': b.FULL}"])
-def test_an_own_update_that_returns_something_else_is_refused(place, answer):
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("None", "returned NoneType"),
+        ("previous", "returned DataFrame"),
+        ("{'': b.FULL}", "returned dict"),
+        ("b.Delta(previous, 5)", "has in deleted= int"),
+        ("b.Delta(previous, previous[['x']])", "has no key (id) in deleted="),
+        ("b.Delta(previous, ['a'])", "deleted= of what its own update gave"),
+    ],
+)
+def test_an_own_update_that_returns_something_else_is_refused(place, answer, said):
     place.recipe(SOURCES + OWN.replace("    return b.Delta", f"    return {answer}\n    return b.Delta"))
     place.built()
     place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
     found = target(place.rebuild(), "plus")
     assert (found["outcome"], found["error"]["code"]) == ("failed", "result-type")
+    assert said in str(found["error"])
+
+
+def test_an_own_update_may_have_keys_in_the_index_and_ask_for_one_old_column(place):
+    own = OWN.replace("change.deleted)", 'change.deleted.set_index("id"))').replace('old(["x"])', 'old("x")')
+    place.recipe(SOURCES + own)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41", _5=None))
+    assert target(place.built(), "plus")["via"] == "update"
+    assert_as_from_nothing(place)
 
 
 def test_where_an_update_is_required_a_change_of_code_is_an_error_until_all_is_asked_for(place):
