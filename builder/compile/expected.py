@@ -73,10 +73,9 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
             basis = unfit(step, recipe, basis, {n: m.schema for n, m in held.items() if m is not None}) or basis
         if isinstance(basis, str):
             if basis != UNCHANGED:  # else what will change is not known yet
-                held = {n: _held(plan, memory, n) for n in step.reads}
-                found[name] = Choice(False, None, _whole_s(held, tried[name]), None, basis)
                 is_refused = recipe.policy == "require" and not plan.is_forced and _was_built(step, memory)
-                found[name] = replace(found[name], is_refused=is_refused)
+                full_s = _whole_s(plan, memory, step, tried[name][0])
+                found[name] = Choice(False, None, full_s, None, basis, is_refused=is_refused)
             continue
         share = _share(plan, memory, past, step, basis, shares)
         if share is None:
@@ -89,10 +88,12 @@ def expected_ways(plan: Plan, memory: Memory, past: Past) -> dict[str, Choice]:
     return found
 
 
-def _whole_s(held: Mapping[str, Manifest | None], tried: Tries) -> float | None:
-    """Seconds of a full run of a step that reads this."""
-    inputs = [m for m in held.values() if m is not None]
-    return whole_s(tried[0], Read(sum(m.bytes for m in inputs), sum(m.rows for m in inputs)))
+def _whole_s(plan: Plan, memory: Memory, step: Step, whole: Sequence[Tried]) -> float | None:
+    """Seconds of a full run of a step; None where none was measured."""
+    if not whole:
+        return None
+    inputs = [held for name in step.reads if (held := _held(plan, memory, name)) is not None]
+    return whole_s(whole, Read(sum(m.bytes for m in inputs), sum(m.rows for m in inputs)))
 
 
 def _was_built(step: Step, memory: Memory) -> bool:

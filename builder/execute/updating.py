@@ -202,6 +202,7 @@ def _written(
         gone = change.gone[output]
     else:
         if change.pieces is None and change.owners.num_rows and not _is_declared(call):
+            # What these gave may have made a column what it is, though no row of it is left, or never was there.
             raise Unfit("rows went and none came, which would show its columns and dtypes; columns= would say them")
         nothing = arrow_schema(schema).empty_table()
         upserts = nothing if change.pieces is None else _in_order(call, change.pieces[output], schema)
@@ -212,11 +213,8 @@ def _written(
         is_key = owners.column_names == list(schema.key)
         gone = owners if is_key else rows_among(call.store, base, owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart, known=known)
-    is_seen = upserts.num_rows > 0
-    # What an owner gave may have made a column what it is, though no row of it is left, or never was there.
-    is_blind = isinstance(change, Regiven) and change.owners.num_rows > 0 and base.rows > 0 and not is_seen
-    if made.manifest is not base or is_blind:
-        _check_luck(call, base, made.manifest, is_seen)
+    if made.manifest is not base:
+        _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made
 
 
