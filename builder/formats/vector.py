@@ -191,7 +191,7 @@ def _plain_path(spec: IntakeSpec, file: SourceFile, scratch: Path) -> str:
     packing = streams.packing(file)
     log = next((f for f in spec.files if f.path == file.path + LOG_ENDING), None)
     if log is not None:
-        copy = scratch / f"copied-{file.digest[:16]}.gpkg"
+        copy = scratch / f"copied-{file.digest[:16]}-{log.digest[:16]}.gpkg"
         for one, name in ((file, copy.name), (log, copy.name + LOG_ENDING)):
             with streams.reading(spec, one), writing(scratch / name):
                 shutil.copyfile(one.path, scratch / name)

@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 
@@ -484,23 +486,29 @@ for line in sys.stdin:
 """
 
 
+@contextmanager
+def writing(file, *statements):
+    """A program that has a GeoPackage open and has committed these statements."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdin is not None and writer.stdout is not None
+        for statement in statements:
+            writer.stdin.write(statement + "\n")
+            writer.stdin.flush()
+            assert writer.stdout.readline() == "done\n"
+        yield
+
+
 @pytest.mark.parametrize("path", ["data/g.gpkg", "data/*.gpkg"])
 def test_a_geopackage_that_another_program_writes_has_what_is_in_its_log(site, path):
     """What was committed last stands in a file beside it, until the other program closes it."""
-    file = site.write("data/g.gpkg", b"")
-    site.write("data/h.gpkg", b"")
+    (site.root / "data").mkdir()
     for at, name in enumerate("gh"):
         PLACES.assign(id=PLACES["id"] + 10 * at).to_file(site.root / f"data/{name}.gpkg", layer="places")
     source(site, path)
     site.built()
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with writer:
-        assert writer.stdin is not None and writer.stdout is not None
-        writer.stdin.write("UPDATE places SET name = 'new' WHERE id = 2\n")
-        writer.stdin.flush()
-        assert writer.stdout.readline() == "done\n"
+    with writing(site.root / "data/g.gpkg", "UPDATE places SET name = 'new' WHERE id = 2"):
         assert (site.root / "data/g.gpkg-wal").stat().st_size
         assert site.states()["copy"] == "stale"
         site.built()
@@ -509,3 +517,18 @@ def test_a_geopackage_that_another_program_writes_has_what_is_in_its_log(site, p
     site.built()
     assert site.load("copy").set_index("id")["name"][2] == "new"
     assert site.states()["copy"] == "fresh"
+
+
+def test_geopackages_that_are_alike_but_for_their_logs_are_told_apart(site):
+    (site.root / "data").mkdir()
+    one, other = (site.root / f"data/{name}.gpkg" for name in "gh")
+    PLACES.to_file(one, layer="places")
+    with writing(one):
+        pass
+    shutil.copyfile(one, other)
+    source(site, "data/*.gpkg", "", PASS.replace("key='id'", ""))
+    change = "UPDATE places SET name = '{}' WHERE id = 2"
+    with writing(one, change.format("g")), writing(other, change.format("h")):
+        assert one.read_bytes() == other.read_bytes()
+        site.built()
+        assert site.load("copy")["name"].tolist() == ["g", "a", "h", "a"]
