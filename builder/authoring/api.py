@@ -24,6 +24,7 @@ from builder.tables.schema import check_dtype
 
 FORMATS = frozenset({"csv", "tsv", "parquet", "geojson", "json", "jsonl", "gpkg", "fgb", "shp", "file"})
 POLICIES = frozenset({"auto", "require", "full"})
+NO_DOT = "rename the column: a key's name begins with no dot"
 
 
 def place_of_call() -> Place:
@@ -58,8 +59,7 @@ def _key(value: str | Sequence[str] | None, what: str, place: Place) -> tuple[st
     """The columns that name a row, or a group."""
     names = _texts(value, what, place)
     if any(name.startswith(".") for name in names):  # which Arrow takes for a path into a nested column
-        hint = "rename the column: a key's name begins with no dot"
-        raise error("recipe-declaration", f"{what} is {value!r}", place=str(place), hint=hint)
+        raise error("recipe-declaration", f"{what} is {value!r}", place=str(place), hint=NO_DOT)
     return names
 
 

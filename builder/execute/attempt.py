@@ -31,19 +31,17 @@ if TYPE_CHECKING:  # at run time only where a recipe runs
     from builder.execute.call import Call
 
 
-_OF_TABLES = (
+_READING = ("builder.tables.frames", "builder.tables.read", "pyarrow.pandas_compat")
+_WRITING = (
     "builder.tables.diff",
-    "builder.tables.frames",
     "builder.tables.kernels",
     "builder.tables.matchkernels",
     "builder.tables.parquet_parts",
-    "builder.tables.read",
     "builder.tables.write",
-    "pyarrow.pandas_compat",
     "pyarrow.parquet",
 )
-"""What a full run of a recipe of tables imports, at once or where it needs it."""
-_OF_GRAINS = ("builder.execute.piecewise", "builder.execute.proving", "builder.tables.search")
+"""What a full run of a recipe imports, at once or where it needs it, that reads or gives tables."""
+_TRYING = ("builder.execute.piecewise", "builder.execute.proving", "builder.tables.search")
 
 
 def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
@@ -101,8 +99,10 @@ def load(spec: AttemptSpec) -> None:
                 from builder.execute.updating import load_rule
 
                 load_rule(spec.update.rule)
-            elif decl.key or decl.columns or _reads_tables(spec.work):
-                for name in (*_OF_TABLES, *(_OF_GRAINS if decl.grain.kind != "whole" else ())):
+            else:
+                gives = decl.key or decl.columns or any(m.kind == "table" for m in spec.previous.values())
+                later = (_READING if gives or _reads_tables(spec.work) else ()) + (_WRITING if gives else ())
+                for name in later + (_TRYING if decl.grain.kind != "whole" else ()):
                     importlib.import_module(name)
         else:
             from builder.formats.intake import load_parser

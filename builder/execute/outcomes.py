@@ -332,10 +332,10 @@ class Outcomes:
     def _rule(self, node: Node, outputs: tuple[Output, ...]) -> str | None:
         """What outputs were updated by, as far as their recipe says it; empty where something else was noted."""
         assert node.key is not None
-        if node.step is not None and outputs[0].via != "full":
+        if node.step is not None and outputs[0].via != "full" and not outputs[0].is_audited:
             recipe = self.graph.recipes[node.step.recipe]
             if rule_of(node.step, recipe) in ("rows", "groups", "update"):
-                return recipe.updated_by
+                return recipe.update or recipe.grain.text
         return "" if self.recall.rule(node.key) else None
 
     def _read(self, node: Node) -> dict[str, int]:

@@ -20,7 +20,7 @@ from builder.graph.declare import FULL
 from builder.graph.declare import Delta as Answer
 from builder.tables.arrow import arrow_schema, conform
 from builder.tables.delta import Delta
-from builder.tables.frames import to_frame, without_index
+from builder.tables.frames import to_frame
 from builder.tables.keys import Keys
 from builder.tables.read import filter_rows, read_table
 from builder.tables.schema import Schema
@@ -130,10 +130,12 @@ def _keys(call: Call, value: Any, schema: Schema | None) -> pa.Table:
         if isinstance(value, pa.Table):
             frame = value
         elif isinstance(value, pd.DataFrame):
-            frame = pa.Table.from_pandas(without_index(value), preserve_index=False)
+            levels = [n for n in value.index.names if n in schema.key and n not in value.columns]
+            value = value.reset_index(levels) if levels else value
+            frame = pa.Table.from_pandas(value[[n for n in schema.key if n in value.columns]], preserve_index=False)
         else:
             frame = pa.table({schema.key[0]: pa.array(value, from_pandas=True)})
-    except (TypeError, pa.ArrowException) as cause:
+    except (TypeError, ValueError, pa.ArrowException) as cause:
         raise _wrong(call, value, "has in deleted=") from cause
     if not set(schema.key) <= set(frame.column_names):
         raise _wrong(call, value, f"has no key ({', '.join(schema.key)}) in deleted=, but")

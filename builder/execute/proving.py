@@ -51,7 +51,7 @@ def check_grain(call: Call, made: Mapping[str, Manifest]) -> None:
         main = main_of(call)
         chance = np.random.default_rng(int(manifest_of(main).digest[:16], 16))
         owners = _some_rows(call, main, chance) if grain.kind == "rows" else _some_groups(call, main, grain.by, chance)
-        if owners.num_rows < 2 or any(m.schema is None or lost_owner(owners, m.schema) for m in made.values()):
+        if len(owners.drop_null()) < 2 or any(m.schema is None or lost_owner(owners, m.schema) for m in made.values()):
             return
         for half in _halves(owners, chance):
             _try(call, main, half, made)
@@ -93,10 +93,15 @@ def _before(given: InputSpec, update: UpdateSpec) -> Manifest:
 
 
 def _halves(owners: pa.Table, chance: np.random.Generator) -> list[pa.Table]:
-    """Owners of rows dealt at random into two halves, each in the order in which they are given."""
-    dealt = chance.permutation(owners.num_rows)
-    middle = (owners.num_rows + 1) // 2
-    return [owners.take(pa.array(np.sort(at))) for at in (dealt[:middle], dealt[middle:])]
+    """Owners of rows dealt at random into two halves, each in the order in which they are given.
+
+    Those with a null go with one half: alone they are not what any full run sees.
+    """
+    full = owners.drop_null()
+    dealt = chance.permutation(full.num_rows)
+    middle = (full.num_rows + 1) // 2
+    one, other = (full.take(pa.array(np.sort(at))) for at in (dealt[:middle], dealt[middle:]))
+    return [one, pa.concat_tables([other, owners.slice(full.num_rows)])]
 
 
 def _try(call: Call, main: InputSpec, owners: pa.Table, made: Mapping[str, Manifest]) -> None:
@@ -140,7 +145,7 @@ def _some_rows(call: Call, main: InputSpec, chance: np.random.Generator) -> pa.T
 def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...], chance: np.random.Generator) -> pa.Table:
     """The values of some groups of the input; of all where there are no more, and they are small.
 
-    With them go some with a null, of which no row may come.
+    After them come some with a null, of which no row may come.
     """
     table = read_table(call.store, manifest_of(main), by, main.where)
     groups = table.group_by(list(by), use_threads=False).aggregate([([], "count_all")])
@@ -160,7 +165,10 @@ def _compare(call: Call, piece: Any, made: Manifest, owners: pa.Table) -> None:
     assert schema is not None
     whole = rows_among(call.store, made, owners.drop_null(), (*schema.names, LOW, HIGH))  # no key is null
     try:
-        table, found = returned(call, piece)
+        try:
+            table, found = returned(call, piece)
+        except (RecipeError, DataError) as cause:
+            raise _alone(call, owners.num_rows, cause) from cause
         if table.num_rows and found.names != schema.names:
             facts = [("in the whole", _columns(schema)), ("alone", _columns(found))]
             raise _not_so(call, owners.num_rows, facts)
@@ -191,7 +199,7 @@ def _row(rows: pa.Table, key: pa.Table, schema: Schema) -> str:
     for name in schema.key:
         rows = rows.filter(pc.equal(rows.column(name), key.column(name)[0]))
     if rows.num_rows == 0:
-        return "no such row"
+        return "no such row of these"
     return ", ".join(f"{n} {str(rows.column(n)[0].as_py())[:60]!r}" for n in schema.names[:8])
 
 

@@ -41,19 +41,27 @@ def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     main = main_of(call)
     delta = delta_of(call, update, main)
     looked_up = [i for i in call.work.inputs if i.on is not None and _name(i) in update.before]
-    if not looked_up:
+    if not looked_up and not main.where:
         return given_again(call, main, delta.upserted, delta.touched, bases, delta)
-    touched = union(delta.upserted, *(_looking_up(call, update, given, main) for given in looked_up))
-    return given_again(call, main, touched, union(touched, delta.deleted), bases)
+    was, now = _read_of(main, delta, schema_of(main).key)
+    touched = union(now, *(_looking_up(call, update, given, main) for given in looked_up))
+    return given_again(call, main, touched, union(touched, was), bases)
 
 
 def give_groups(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     """All rows of each group that a changed row is in, or was in."""
     main = main_of(call)
     delta = delta_of(call, update, main)
-    by = call.decl.grain.by
-    groups = union(distinct(delta.upserts(by)), distinct(delta.before(by)))
+    was, now = _read_of(main, delta, call.decl.grain.by)
+    groups = union(distinct(now), distinct(was))
     return given_again(call, main, groups, groups, bases)
+
+
+def _read_of(main: InputSpec, delta: Delta, names: tuple[str, ...]) -> tuple[pa.Table, pa.Table]:
+    """These columns of the rows that changed, as they were and as they are, as far as the recipe reads them."""
+    asked = tuple(dict.fromkeys((*names, *(column for column, _ in main.where))))
+    was, now = (filter_rows(rows, main.where).select(names) for rows in (delta.before(asked), delta.upserts(asked)))
+    return was, now
 
 
 def fold(call: Call, update: UpdateSpec, bases: Bases) -> Replaced:
@@ -251,7 +259,9 @@ def _looking_up(call: Call, update: UpdateSpec, given: InputSpec, main: InputSpe
     side = delta_of(call, update, given)
     changed = union(side.upserted, side.deleted)
     values = pa.table({given.on: changed.column(_side_key(given, main))})
-    return rows_among(call.store, manifest_of(main), values, schema_of(main).key)
+    key = schema_of(main).key
+    names = tuple(dict.fromkeys((*key, *(column for column, _ in main.where))))
+    return filter_rows(rows_among(call.store, manifest_of(main), values, names), main.where).select(key)
 
 
 def _looked_up(call: Call, given: InputSpec, main: InputSpec, rows: pa.Table, is_whole_better: bool) -> Any:

@@ -213,7 +213,8 @@ def _written(
         is_key = owners.column_names == list(schema.key)
         gone = owners if is_key else rows_among(call.store, base, owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart, known=known)
-    if made.manifest is not base:
+    is_touched = isinstance(change, Replaced) or change.owners.num_rows > 0
+    if made.manifest is not base or (is_touched and base.rows and not upserts.num_rows):
         _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made
 
@@ -266,21 +267,30 @@ def _is_declared(call: Call) -> bool:
     return bool(call.decl.columns) or call.decl.ready_made is not None
 
 
+def _tables(call: Call) -> list[Schema]:
+    """The schemas of the single tables that a recipe reads."""
+    manifests = [given.items[0].manifest for given in call.work.inputs if given.shape == "one"]
+    return [m.schema for m in manifests if m is not None and m.schema is not None]
+
+
 def _check_luck(call: Call, base: Manifest, made: Manifest, is_seen: bool) -> None:
     """Refuse an update after which a full run might give a column another dtype, since nobody declared it.
 
-    `is_seen`: there are new rows, whose dtypes are those of the table; else the widest may have come by rows that went.
+    `is_seen`: there are new rows, whose dtypes are those of the table; else the widest may have come by rows that went,
+    also by such as gave none, unless a null that is left or an input has a column so.
     """
     assert base.schema is not None
     if _is_declared(call):
         return
     if not base.rows or not made.rows:
         raise Unfit("the dtypes of a table without rows are not those of one with rows; columns= would say them")
+    given = {(c.name, c.dtype) for m in _tables(call) for c in m.columns}
     for column in base.schema.columns:
         before, now = base.nulls[column.name], made.nulls[column.name]
         is_widened = column.dtype in _WIDENED and (before == 0) != (now == 0)
-        is_widened |= column.dtype in _WIDE and not is_seen
-        if is_widened or (before == base.rows) != (now == made.rows) or column.dtype.startswith("decimal"):
+        is_widened |= column.dtype in _WIDE and not (is_seen or now or (column.name, column.dtype) in given)
+        is_widened |= column.dtype.startswith("decimal") and made is not base
+        if is_widened or (before == base.rows) != (now == made.rows):
             raise Unfit(f"the dtype of '{column.name}' may depend on all its values; columns= would say what it is")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from builder.errors import error
+from builder.sources import LOG_ENDING
 from builder.store import disk
 
 _workspace: list[Path] = []
@@ -67,12 +68,13 @@ class Files(Mapping[str, Path]):
 
     @property
     def path(self) -> Path:
-        """The path of the only file.
+        """The path of the only file; the log of a GeoPackage that is open goes with that one.
 
         Raises
         ------
         ValueError
             There are several files, or none.
         """
-        (path,) = self._paths.values()
+        logs = {name + LOG_ENDING for name in self._paths}
+        (path,) = (path for name, path in self._paths.items() if name not in logs)
         return path

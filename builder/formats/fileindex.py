@@ -41,7 +41,7 @@ def is_by_files(spec: IntakeSpec) -> bool:
         bool(spec.key)
         and len(spec.files) > 1
         and spec.format != "shp"  # a shape's companions are files of their own, and so is a GeoPackage's log
-        and not any(file.shown.endswith(LOG_ENDING) for file in spec.files)
+        and not any(file.path.endswith(LOG_ENDING) for file in spec.files)
         and not spec.is_inference
         and sum(file.bytes for file in spec.files) >= linefiles.MIN_BYTES
         and not can_be_indexed(spec)

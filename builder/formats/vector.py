@@ -24,6 +24,7 @@ from builder.formats.columns import check_same, full_schema, wanted_columns
 from builder.formats.fit import fit, fixed_columns
 from builder.formats.geometry import one_crs
 from builder.formats.opened import Opened, RowPlaces, unreadable
+from builder.formats.watch import logged
 from builder.sources import LOG_ENDING, SourceFile
 from builder.store.disk import writing
 from builder.tables.arrow import schema_of
@@ -86,6 +87,8 @@ def open_vector(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
             for table in _tables(spec, layer, with_geometry=True):
                 yield fit(spec, layer.file, table, wanted, columns, places)
                 places.add(table.num_rows)
+            if spec.format == "gpkg" and (why := logged(layer.file, spec.files, spec.source)):
+                raise why
 
     return Opened(full_schema(spec, columns), tables(), places)
 
@@ -93,7 +96,7 @@ def open_vector(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
 def _is_companion(spec: IntakeSpec, file: SourceFile) -> bool:
     """Whether a file belongs to a shapefile or a GeoPackage beside it: GDAL reads it along with that one."""
     if spec.format == "gpkg":
-        return file.shown.lower().endswith(".gpkg" + LOG_ENDING)
+        return any(file.shown == other.shown + LOG_ENDING for other in spec.files)
     return spec.format == "shp" and streams.packing(file) != "zip" and not file.shown.lower().endswith(".shp")
 
 
@@ -189,7 +192,7 @@ def _plain_path(spec: IntakeSpec, file: SourceFile, scratch: Path) -> str:
     who reads a log may touch it.
     """
     packing = streams.packing(file)
-    log = next((f for f in spec.files if f.path == file.path + LOG_ENDING), None)
+    log = next((f for f in spec.files if f.shown == file.shown + LOG_ENDING), None)
     if log is not None:
         copy = scratch / f"copied-{file.digest[:16]}-{log.digest[:16]}.gpkg"
         for one, name in ((file, copy.name), (log, copy.name + LOG_ENDING)):

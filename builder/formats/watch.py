@@ -7,6 +7,7 @@ unchanged files.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Final
 from blake3 import blake3
 
 from builder.errors import BuilderError, error
-from builder.sources import SourceFile
+from builder.sources import LOG_ENDING, SourceFile
 
 YOUNG_NS: Final = 2_000_000_000
 
@@ -59,6 +60,14 @@ def moved(watched: Iterable[Watched], source: str) -> BuilderError | None:
             if digest != item.file.digest or _token(item.file.path) != after:
                 return _error(item.file, source, "its bytes are not those that were sensed")
     return None
+
+
+def logged(file: SourceFile, known: Iterable[SourceFile], source: str) -> BuilderError | None:
+    """The error about a GeoPackage whose log was not there when the `known` files were sensed: it is read with it."""
+    log = os.path.realpath(file.path) + LOG_ENDING
+    size = os.path.getsize(log) if os.path.isfile(log) else 0
+    is_known = any(other.shown == file.shown + LOG_ENDING for other in known)
+    return _error(file, source, "another program opened it and wrote to it") if size and not is_known else None
 
 
 def _token(path: str) -> Token | None:

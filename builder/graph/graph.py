@@ -69,9 +69,12 @@ class RecipeNode:
     """The fingerprint of its own update; empty where it has none."""
 
     @property
-    def updated_by(self) -> str:
-        """What its updates go by, as its author says: the fingerprint of its own update, else its grain as text."""
-        return self.update or self.grain.text
+    def updated_by(self) -> tuple[str, str]:
+        """What its updates may have gone by, as its author says: the fingerprint of its own update, its grain as text.
+
+        An own update goes before the grain.
+        """
+        return self.update, self.grain.text
 
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""

@@ -79,7 +79,7 @@ class Traces(Protocol):
         """The key at which a step failed last: False where it did not, None where the key was not known."""
 
     def rule(self, key: Digest) -> str:
-        """By what outputs were updated under a key, as `RecipeNode.updated_by`; empty for any other way."""
+        """By what outputs were updated under a key, one of `RecipeNode.updated_by`; empty for any other way."""
 
 
 def judge(
@@ -92,7 +92,7 @@ def judge(
     blocked: frozenset[str] = frozenset(),
     is_forced: bool = False,
     is_pure: bool = True,
-    updated_by: str = "",
+    updated_by: tuple[str, ...] = (),
 ) -> Verdict:
     """The verdict on a step whose key has these fields.
 
@@ -113,7 +113,7 @@ def judge(
     if key is not None:
         outputs = traces.present(step, key) if key == built else traces.trace(key)
     was_by = traces.rule(key) if key is not None and outputs else ""
-    is_outdated = was_by not in ("", updated_by)
+    is_outdated = was_by not in ("", *updated_by)
     if is_outdated:
         outputs = {}
     is_whole = outputs.keys() >= set(targets)

@@ -66,14 +66,15 @@ def list_pattern(root: Path, pattern: str, looked: set[str] | None = None) -> li
     return [Match(p, parsed.match(p) or (), parsed.name_of(p)) for p in sorted(parsed.walk(tree.entries, tree.is_file))]
 
 
-def companions(path: str, looked: set[str] | None = None) -> list[str]:
+def companions(path: str, looked: set[str] | None = None, *, is_geopackage: bool = False) -> list[str]:
     """The files that belong to a shapefile's ``.shp`` or a GeoPackage, in name order: they are content as well.
 
-    A GeoPackage that another program has open may have its last changes in a log beside it, until that is closed.
-    Where companions would lie, there or not, is added to `looked`.
+    A GeoPackage, whatever its name with `is_geopackage`, that another program has open may have its last changes in a
+    log beside the file itself, not beside a link to it, until that is closed. Where companions would lie, there or not,
+    is added to `looked`.
     """
-    if path[-5:].lower() == ".gpkg":
-        log = path + LOG_ENDING
+    if is_geopackage or path[-5:].lower() == ".gpkg":
+        log = os.path.realpath(path) + LOG_ENDING
         if looked is not None:
             looked.add(log)
         return [log] if os.path.isfile(log) and os.path.getsize(log) else []

@@ -26,7 +26,7 @@ from builder.sense.pins import pin_path, read_pin
 from builder.sense.tokens import Token, has_stood
 from builder.sense.urls import is_remote, shown_url
 from builder.situation import Sensed, Situation
-from builder.sources import SourceFile
+from builder.sources import LOG_ENDING, SourceFile
 from builder.tables.schema import Schema
 
 if TYPE_CHECKING:  # at run time only where a source is remote
@@ -152,13 +152,14 @@ class Sensor:
         if base not in self._listed:
             order = [k for k, _ in reference.fixed]
             members: dict[Params, list[Listed]] = {}
-            for captures, listed in self._list(source.path):
+            for captures, listed in self._list(source):
                 values = dict(captures)
                 members.setdefault(tuple((k, values[k]) for k in order), []).append(listed)
             self._listed[base] = dict(sorted(members.items()))
         return self._listed[base]
 
-    def _list(self, pattern: str) -> Iterable[tuple[Params, Listed]]:
+    def _list(self, source: SourceDecl) -> Iterable[tuple[Params, Listed]]:
+        pattern = source.path
         if is_remote(pattern):
             from builder.sense.remote import list_remote
 
@@ -171,11 +172,11 @@ class Sensor:
         for match in matches:
             path = os.path.join(self.root, match.path)
             yield match.captures, Listed(match.name, path, match.path)
-            for extra in companions(path, self.looked):
-                shown = os.path.join(os.path.dirname(match.path), os.path.basename(extra))
+            for extra in companions(path, self.looked, is_geopackage=source.format == "gpkg"):
+                own = os.path.basename(path) + LOG_ENDING if extra.endswith(LOG_ENDING) else os.path.basename(extra)
+                shown = os.path.join(os.path.dirname(match.path), own)
                 if shown not in listed:
-                    name = os.path.join(os.path.dirname(match.name), os.path.basename(extra))
-                    yield tuple(match.captures), Listed(name, extra, shown)
+                    yield tuple(match.captures), Listed(os.path.join(os.path.dirname(match.name), own), extra, shown)
 
     # -- sources ---------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ class Commit:
     grain: str = ""
     """The grain that the step was built by: a later version is made from this one only by the same."""
     rule: str | None = None
-    """What it was updated by, as `RecipeNode.updated_by`; empty where what is noted counts no more."""
+    """What it was updated by, one of `RecipeNode.updated_by`; empty where what is noted counts no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 
-VERSION = 4
+VERSION = 5
 """The format of a store that this builder writes.
 
 1: each part is a file. 2: a part may have its bytes in its manifest; attempts tell what they read and wrote; a run's
 totals stand before its report, which may be large. 3: a version may share parts with an earlier one, and parts of
 tables are Arrow files; what a step read is remembered by version. 4: the digest of a table is of the sum of its row
-hashes, so that all is built anew once. A store of an older format is read as it is, and
-brought to this one by the first builder that takes the lock; parts stay as they were written.
+hashes, so that all is built anew once. 5: by which grain an output was updated is remembered. A store of an older
+format is read as it is, and brought to this one by the first builder that takes the lock; parts stay as they were
+written.
 """
 
 SCHEMA = """
@@ -78,6 +79,10 @@ ALTER TABLE attempts ADD COLUMN via TEXT NOT NULL DEFAULT 'full';
 ALTER TABLE attempts ADD COLUMN rows_tested INTEGER NOT NULL DEFAULT 0;
 """,
     3: "",
+    4: """
+INSERT OR IGNORE INTO rules SELECT DISTINCT key, grain FROM keys JOIN inputs USING (key)
+    WHERE via IN ('rows', 'groups') AND grain NOT LIKE 'whole%'
+""",
 }
 """From each older format, what makes it the next one."""
 

@@ -172,7 +172,7 @@ class Ledger:
 
     def rules(self) -> dict[str, str]:
         """What present outputs were updated by, by key."""
-        query = "SELECT DISTINCT key, print FROM current CROSS JOIN rules USING (key)"  # in this order: few are current
+        query = "SELECT key, print FROM current CROSS JOIN rules USING (key)"  # in this order: few are current
         return dict(self.rows(query)) if self._has_rules else {}
 
     def rule(self, key: Digest) -> str:

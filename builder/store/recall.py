@@ -98,7 +98,7 @@ class Recall:
         self._fields |= {**dict.fromkeys(keys), **self.ledger.field_texts(keys)}
 
     def rule(self, key: Digest) -> str:
-        """By what outputs were updated under a key, as `RecipeNode.updated_by`; empty for any other way."""
+        """By what outputs were updated under a key, one of `RecipeNode.updated_by`; empty for any other way."""
         return self._rules.get(key, "") if key in self._keys else self.ledger.rule(key)
 
     def failed_key(self, step: str) -> Digest | bool | None:

@@ -133,7 +133,7 @@ def _arrow_table(value: Any) -> tuple[pa.Table, dict[str, str | None] | None]:
     if not isinstance(value, pd.DataFrame):
         kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
         raise error("result-type", f"a table was expected and the result is '{kind}'", hint="return a DataFrame")
-    frame = without_index(value)
+    frame = _without_index(value)
     check_names(list(frame.columns), ())
     arrays: list[pa.Array] = []
     fields: list[pa.Field] = []
@@ -148,7 +148,7 @@ def _arrow_table(value: Any) -> tuple[pa.Table, dict[str, str | None] | None]:
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields)), crs
 
 
-def without_index(frame: pd.DataFrame) -> pd.DataFrame:
+def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with named levels of its index as leading columns; what index is left says nothing."""
     import pandas as pd
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from decimal import Decimal
 
@@ -20,6 +20,7 @@ import pytest
 from shapely.geometry import MultiPolygon, Point, box
 
 from builder.errors import BuilderError
+from builder.formats import vector as vectors
 
 FRAME = pd.DataFrame({"id": [3, 1, 2], "name": ["c", "a", None], "x": [1.5, None, 2.0]})
 PLACES = gpd.GeoDataFrame({"id": [2, 1], "name": ["b", "a"]}, geometry=[Point(2, 3), Point(1, 2)], crs=4326)
@@ -500,13 +501,16 @@ def writing(file, *statements):
         yield
 
 
-@pytest.mark.parametrize("path", ["data/g.gpkg", "data/*.gpkg"])
+@pytest.mark.parametrize("path", ["data/g.gpkg", "data/*.gpkg", "link/g.gpkg", "link/g.db"])
 def test_a_geopackage_that_another_program_writes_has_what_is_in_its_log(site, path):
-    """What was committed last stands in a file beside it, until the other program closes it."""
+    """What was committed last stands in a file beside it, until the other program closes it; not beside a link."""
     (site.root / "data").mkdir()
     for at, name in enumerate("gh"):
         PLACES.assign(id=PLACES["id"] + 10 * at).to_file(site.root / f"data/{name}.gpkg", layer="places")
-    source(site, path)
+    if path.startswith("link"):
+        (site.root / "link").mkdir()
+        (site.root / path).symlink_to(site.root / "data/g.gpkg")
+    source(site, path, 'key="id", format="gpkg"')
     site.built()
     with writing(site.root / "data/g.gpkg", "UPDATE places SET name = 'new' WHERE id = 2"):
         assert (site.root / "data/g.gpkg-wal").stat().st_size
@@ -532,3 +536,37 @@ def test_geopackages_that_are_alike_but_for_their_logs_are_told_apart(site):
         assert one.read_bytes() == other.read_bytes()
         site.built()
         assert site.load("copy")["name"].tolist() == ["g", "a", "h", "a"]
+
+
+def test_an_open_geopackage_that_is_not_taken_in_is_one_file_to_read(site):
+    (site.root / "data").mkdir()
+    PLACES.to_file(site.root / "data/g.gpkg", layer="places")
+    read = "def names(src: b.Files): return geopandas.read_file(src.path)[['id', 'name']]"
+    source(site, "data/g.gpkg", 'format="file"', f"import geopandas\n@b.recipe(key='id')\n{read}")
+    site.built()
+    with writing(site.root / "data/g.gpkg", "UPDATE places SET name = 'new' WHERE id = 2"):
+        assert site.states()["names"] == "stale"
+        site.built()
+        assert site.load("names")["name"].tolist() == ["a", "new"]
+
+
+def test_a_log_that_comes_while_a_geopackage_is_read_moves_the_source(site, monkeypatch):
+    """What it holds is not what was sensed, and would be taken for that."""
+    (site.root / "data").mkdir()
+    PLACES.to_file(site.root / "data/g.gpkg", layer="places")
+    source(site, "data/g.gpkg")
+    with ExitStack() as stack:
+        layer = vectors._layer
+
+        def late(*given):
+            stack.enter_context(writing(site.root / "data/g.gpkg", "UPDATE places SET name = 'new' WHERE id = 2"))
+            return layer(*given)
+
+        situation = site.project.situation()
+        monkeypatch.setattr(vectors, "_layer", late)
+        assert situation.sources["src"].problem is None
+        report = site.rebuild()
+    assert report["sources"][0]["error"]["code"] == "source-moved"
+    monkeypatch.undo()
+    site.built()
+    assert site.load("copy").set_index("id")["name"][2] == "new"

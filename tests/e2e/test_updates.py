@@ -474,6 +474,93 @@ def matched(people: pd.DataFrame, teams: pd.DataFrame):
     assert str(place.load("matched")["w"].dtype) == "int64"
 
 
+WEIGHED = """
+@b.recipe(HEAD)
+def weighed(people: pd.DataFrame):
+    known = people[people["x"] > 0].copy()
+    known["w"] = np.array([{"a": 1, "b": 2, "c": 3, "d": 4}.get(t, np.nan) for t in known["team"]])
+    return known[known["w"].notna()]
+"""
+OWN_WEIGHED = """
+@weighed.update
+def weighed_update(previous, deltas):
+    return b.Delta(None, deltas["people"].deleted)
+"""
+
+
+@pytest.mark.parametrize(
+    ("head", "own", "last"),
+    [
+        ('key="id", grain=b.rows("people")', "", "41,q,0\n"),
+        ('key=["team", "id"], grain=b.groups("team", "people")', "", "41,q,0\n"),
+        ('key="id"', OWN_WEIGHED, ""),
+    ],
+)
+def test_no_row_tells_no_dtype(place, head, own, last):
+    """Of a team that has no weight, the one who made the weights floats goes, or gives nothing sooner."""
+    place.write("data/people.csv", PEOPLE + "41,q,410\n")
+    place.recipe("import numpy as np\n" + SOURCES + WEIGHED.replace("HEAD", head) + own)
+    place.built()
+    place.write("data/people.csv", PEOPLE + last)
+    assert target(place.built(), "weighed")["via"] == "full"
+    assert_as_from_nothing(place)
+
+
+def test_no_row_stands_where_the_input_tells_the_dtype(place):
+    """Two outputs, of which the rows that change give one nothing."""
+    place.recipe(
+        SOURCES.replace('"x": "int64"', '"x": "float64"')
+        + """
+@b.recipe(key="id", grain=b.rows("people"), outputs=["good", "bad"])
+def sorted_out(people: pd.DataFrame):
+    return {"good": people[people["x"] < 390], "bad": people[people["x"] >= 390]}
+"""
+    )
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert [target(place.built(), f"sorted_out.{name}")["via"] for name in ("good",)] == ["rows"]
+    assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize("columns", ["", 'columns={"team": "string", "n": "int64"}, '])
+def test_people_of_no_team_are_never_tried_alone(place, columns):
+    """A full run sees none without those of a team, so nor need a recipe give anything of them."""
+    place.recipe(
+        SOURCES
+        + f"""
+@b.recipe({columns}key="team", grain=b.groups("team", "people"))
+def sizes(people: pd.DataFrame):
+    return pd.DataFrame([{{"team": team, "n": len(rows)}} for team, rows in people.groupby("team")])
+"""
+    )
+    for teams in ("a", "ab", "abc"):
+        rows = "".join(f"{i},{teams[i % len(teams)]},{i}\n" for i in range(12))
+        for more in ("12,,5\n", "12,,5\n13,,6\n"):
+            place.write("data/people.csv", "id,team,x\n" + rows + more)
+            place.built()
+            assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize(
+    "grain", ['key="id", grain=b.rows("people")', 'key=["team", "id"], grain=b.groups("team", "people")']
+)
+def test_a_change_of_rows_that_are_not_read_is_no_change(place, grain):
+    place.recipe(
+        SOURCES
+        + f"""
+@b.recipe({grain}, policy="require", inputs={{"people": b.read("people", where={{"team": "a"}})}})
+def doubled(people: pd.DataFrame):
+    return people.assign(x=people["x"] * 2)
+"""
+    )
+    place.built()
+    for line in ("5,b,51", None):
+        place.write("data/people.csv", edited(PEOPLE, _5=line))
+        done = target(place.built(), "doubled")
+        assert (done["outcome"], done["via"]) == ("unchanged", grain.partition("b.")[2].partition("(")[0])
+        assert_as_from_nothing(place)
+
+
 @pytest.mark.parametrize("recipe", [RANK, TOTAL])
 def test_a_fake_grain_that_one_row_could_not_show_is_found_by_its_first_update(place, recipe):
     place.write("data/people.csv", "id,team,x\n7,a,70\n")
@@ -902,6 +989,24 @@ def test_what_a_grain_gave_does_not_count_when_the_grain_goes_or_changes(place, 
     assert place.states()["ranked"] == "fresh"
 
 
+def test_what_a_grain_gave_counts_where_an_own_update_comes_beside_it_and_where_a_full_run_confirmed_it(
+    place, monkeypatch
+):
+    place.recipe(SOURCES + ROWS)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "doubled")["via"] == "rows"
+    own = OWN.partition("@plus.update")[2].replace("x=change", "y=2 * change").replace('["x"] + 1)', '["x"])')
+    place.recipe(SOURCES + ROWS + "@doubled.update" + own)
+    assert place.states()["doubled"] == "fresh"
+    place.recipe(SOURCES + ROWS)
+    monkeypatch.setattr(ways, "AUDITED", 1)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,42"))
+    assert target(place.built(), "doubled")["via"] == "rows"
+    place.recipe(SOURCES + ROWS.replace(', grain=b.rows("people")', ""))
+    assert place.states()["doubled"] == "fresh"
+
+
 def test_an_own_update_may_ask_for_a_full_run(place):
     place.recipe(SOURCES + OWN.replace("    return b.Delta", "    return b.FULL\n    return b.Delta"))
     place.built()
@@ -929,8 +1034,11 @@ def test_an_own_update_that_returns_something_else_is_refused(place, answer, sai
     assert said in str(found["error"])
 
 
-def test_an_own_update_may_have_keys_in_the_index_and_ask_for_one_old_column(place):
-    own = OWN.replace("change.deleted)", 'change.deleted.set_index("id"))').replace('old(["x"])', 'old("x")')
+@pytest.mark.parametrize("drop", [True, False])
+def test_an_own_update_may_have_keys_in_the_index_and_ask_for_one_old_column(place, drop):
+    own = OWN.replace("change.deleted)", f'change.deleted.set_index("id", drop={drop}))').replace(
+        'old(["x"])', 'old("x")'
+    )
     place.recipe(SOURCES + own)
     place.built()
     place.write("data/people.csv", edited(PEOPLE, _4="4,a,41", _5=None))

@@ -45,6 +45,24 @@ def old(shop: Any) -> Path:
     return shop.store
 
 
+def test_what_updates_went_by_is_known_of_a_store_that_did_not_note_it(shop: Any) -> None:
+    db = shop.ledger.db
+    rows = [
+        ("k1", "rows", "rows s"),
+        ("k2", "groups", "groups s g"),
+        ("k3", "full", "rows s"),
+        ("k4", "rows", "whole "),
+    ]
+    for key, via, grain in rows:
+        db.execute("INSERT INTO keys VALUES (?, 's', '[]', ?, 1, 0, 0, 0, 0)", (key, via))
+        db.executemany("INSERT INTO inputs VALUES (?, ?, 1, ?)", [(key, "a", grain), (key, "b", grain)])
+    db.execute("INSERT INTO rules VALUES ('k5', 'own')")
+    db.execute("UPDATE meta SET value = '4' WHERE name = 'version'")
+    upgrade(db)
+    noted = dict(db.execute("SELECT key, print FROM rules").fetchall())
+    assert noted == {"k1": "rows s", "k2": "groups s g", "k5": "own"}
+
+
 def the_runs(ledger: Ledger) -> list[tuple[Any, ...]]:
     """What is known of each run."""
     assert not ledger.is_complete() and ledger.complete_run() == 1
