@@ -249,8 +249,9 @@ class Outcomes:
     def _warn_if_not_deterministic(self, node: Node, outputs: tuple[Output, ...]) -> None:
         """Say so where the same key gave another digest before; the new output wins."""
         assert node.step is not None
-        if node.key is None or not self.graph.recipes[node.step.recipe].pure:
-            return
+        recipe = self.graph.recipes[node.step.recipe]
+        if node.key is None or not recipe.pure or self.recall.rule(node.key) not in ("", *recipe.updated_by):
+            return  # what another grain or own update gave says nothing of the recipe
         known = self.recall.trace(node.key)
         for output in outputs:
             if output.name in known and known[output.name][1] != output.manifest.digest:

@@ -151,8 +151,8 @@ def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...], chance: np.ra
     groups = table.group_by(list(by), use_threads=False).aggregate([([], "count_all")])
     groups = groups.rename_columns([*by, _COUNT]).sort_by([(name, "ascending") for name in by])
     is_full = reduce(pc.and_, (pc.is_valid(groups.column(name)) for name in by))
-    none = groups.filter(pc.invert(is_full)).slice(0, _NULLS)
-    groups = groups.filter(is_full)
+    none, groups = groups.filter(pc.invert(is_full)).slice(0, _NULLS), groups.filter(is_full)
+    none = none.filter(pc.less_equal(pc.cumulative_sum(none.column(_COUNT)), MOST_GROUP_ROWS))
     chosen = chance.permutation(groups.num_rows)[:MOST_GROUPS]
     rows = np.cumsum(groups.column(_COUNT).to_numpy()[chosen])
     chosen = chosen[: max(2, int(np.searchsorted(rows, MOST_GROUP_ROWS, "right")))]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from builder.errors import BuilderError, DataError, error
@@ -25,8 +26,8 @@ from builder.tables.arrow import arrow_schema, conform
 from builder.tables.frames import from_result, to_frame
 from builder.tables.keys import without
 from builder.tables.order import sort_by_key
-from builder.tables.read import read_table
-from builder.tables.schema import Schema
+from builder.tables.read import read_parts, read_table
+from builder.tables.schema import Column, Schema
 from builder.tables.update import Known, Updated, write_update
 
 _RULES: Final = {
@@ -267,30 +268,31 @@ def _is_declared(call: Call) -> bool:
     return bool(call.decl.columns) or call.decl.ready_made is not None
 
 
-def _tables(call: Call) -> list[Schema]:
-    """The schemas of the single tables that a recipe reads."""
-    manifests = [given.items[0].manifest for given in call.work.inputs if given.shape == "one"]
-    return [m.schema for m in manifests if m is not None and m.schema is not None]
+def _has_fraction(call: Call, made: Manifest, column: Column) -> bool:
+    """Whether a value of a column is no whole number, so that it is one of floats whatever else is in it."""
+    if column.dtype != "float64":
+        return False
+    parts = read_parts(call.store, made, columns=(column.name,))
+    values = (part.column(column.name).to_numpy() for part in parts)  # null is NaN
+    return any(bool((np.isinf(v) | (np.isfinite(v) & (v != np.floor(v)))).any()) for v in values)
 
 
 def _check_luck(call: Call, base: Manifest, made: Manifest, is_seen: bool) -> None:
     """Refuse an update after which a full run might give a column another dtype, since nobody declared it.
 
     `is_seen`: there are new rows, whose dtypes are those of the table; else the widest may have come by rows that went,
-    also by such as gave none, unless a null that is left or an input has a column so.
+    also by such as gave none, unless a value that is left has a fraction.
     """
     assert base.schema is not None
     if _is_declared(call):
         return
     if not base.rows or not made.rows:
         raise Unfit("the dtypes of a table without rows are not those of one with rows; columns= would say them")
-    given = {(c.name, c.dtype) for m in _tables(call) for c in m.columns}
     for column in base.schema.columns:
         before, now = base.nulls[column.name], made.nulls[column.name]
         is_widened = column.dtype in _WIDENED and (before == 0) != (now == 0)
-        is_widened |= column.dtype in _WIDE and not (is_seen or now or (column.name, column.dtype) in given)
-        is_widened |= column.dtype.startswith("decimal") and made is not base
-        if is_widened or (before == base.rows) != (now == made.rows):
+        is_widened |= column.dtype in _WIDE and not is_seen and not _has_fraction(call, made, column)
+        if is_widened or (before == base.rows) != (now == made.rows) or column.dtype.startswith("decimal"):
             raise Unfit(f"the dtype of '{column.name}' may depend on all its values; columns= would say what it is")
 
 

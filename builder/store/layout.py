@@ -53,6 +53,10 @@ CREATE INDEX attempts_by_step ON attempts(step, id);
 CREATE INDEX attempts_by_recipe ON attempts(recipe, id);
 """
 
+UPDATED_BY = """SELECT DISTINCT key, grain FROM keys JOIN inputs USING (key)
+    WHERE via IN ('rows', 'groups') AND grain NOT LIKE 'whole%'"""
+"""By which grain outputs were updated under a key, in a store of format 4, which does not note it."""
+
 UPGRADES = {
     1: """
 ALTER TABLE attempts ADD COLUMN recipe TEXT NOT NULL DEFAULT '';
@@ -79,10 +83,7 @@ ALTER TABLE attempts ADD COLUMN via TEXT NOT NULL DEFAULT 'full';
 ALTER TABLE attempts ADD COLUMN rows_tested INTEGER NOT NULL DEFAULT 0;
 """,
     3: "",
-    4: """
-INSERT OR IGNORE INTO rules SELECT DISTINCT key, grain FROM keys JOIN inputs USING (key)
-    WHERE via IN ('rows', 'groups') AND grain NOT LIKE 'whole%'
-""",
+    4: f"INSERT OR IGNORE INTO rules {UPDATED_BY}",
 }
 """From each older format, what makes it the next one."""
 

@@ -173,12 +173,18 @@ class Ledger:
     def rules(self) -> dict[str, str]:
         """What present outputs were updated by, by key."""
         query = "SELECT key, print FROM current CROSS JOIN rules USING (key)"  # in this order: few are current
-        return dict(self.rows(query)) if self._has_rules else {}
+        return {**self._unnoted, **dict(self.rows(query))} if self._has_rules else {}
+
+    @cached_property
+    def _unnoted(self) -> dict[str, str]:
+        """What outputs were updated by, in a store that does not note it."""
+        ((version,),) = self.rows("SELECT value FROM meta WHERE name = 'version'")
+        return dict(self.rows(layout.UPDATED_BY)) if version == "4" else {}
 
     def rule(self, key: Digest) -> str:
         """What outputs were updated by under a key; empty where they were not."""
         found = self.rows("SELECT print FROM rules WHERE key = ?", key) if self._has_rules else []
-        return found[0][0] if found else ""
+        return found[0][0] if found else self._unnoted.get(key, "")
 
     @cached_property
     def _has_rules(self) -> bool:

@@ -478,8 +478,8 @@ WEIGHED = """
 @b.recipe(HEAD)
 def weighed(people: pd.DataFrame):
     known = people[people["x"] > 0].copy()
-    known["w"] = np.array([{"a": 1, "b": 2, "c": 3, "d": 4}.get(t, np.nan) for t in known["team"]])
-    return known[known["w"].notna()]
+    known["COLUMN"] = np.array([{"a": 1, "b": 2, "c": 3, "d": 4}.get(t, np.nan) for t in known["team"]])
+    return known[known["COLUMN"].notna()]
 """
 OWN_WEIGHED = """
 @weighed.update
@@ -496,29 +496,34 @@ def weighed_update(previous, deltas):
         ('key="id"', OWN_WEIGHED, ""),
     ],
 )
-def test_no_row_tells_no_dtype(place, head, own, last):
-    """Of a team that has no weight, the one who made the weights floats goes, or gives nothing sooner."""
+@pytest.mark.parametrize("column", ["w", "x"])
+def test_no_row_tells_no_dtype(place, head, own, last, column):
+    """Of a team that has no weight, the one who made the weights floats goes, or gives nothing sooner.
+
+    That an input has such a column of floats says nothing of it.
+    """
     place.write("data/people.csv", PEOPLE + "41,q,410\n")
-    place.recipe("import numpy as np\n" + SOURCES + WEIGHED.replace("HEAD", head) + own)
+    sources = SOURCES.replace('"x": "int64"', '"x": "float64"')
+    place.recipe("import numpy as np\n" + sources + WEIGHED.replace("HEAD", head).replace("COLUMN", column) + own)
     place.built()
     place.write("data/people.csv", PEOPLE + last)
     assert target(place.built(), "weighed")["via"] == "full"
     assert_as_from_nothing(place)
 
 
-def test_no_row_stands_where_the_input_tells_the_dtype(place):
+@pytest.mark.parametrize(("by", "via"), [(3, "rows"), (10, "full")])
+def test_no_row_stands_where_a_fraction_that_is_left_tells_the_dtype(place, by, via):
     """Two outputs, of which the rows that change give one nothing."""
-    place.recipe(
-        SOURCES.replace('"x": "int64"', '"x": "float64"')
-        + """
+    recipe = f"""
 @b.recipe(key="id", grain=b.rows("people"), outputs=["good", "bad"])
 def sorted_out(people: pd.DataFrame):
-    return {"good": people[people["x"] < 390], "bad": people[people["x"] >= 390]}
+    people = people.assign(y=people["x"] / {by})
+    return {{"good": people[people["x"] < 380], "bad": people[people["x"] >= 380]}}
 """
-    )
+    place.recipe(SOURCES + recipe)
     place.built()
-    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
-    assert [target(place.built(), f"sorted_out.{name}")["via"] for name in ("good",)] == ["rows"]
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,60"))
+    assert target(place.built(), "sorted_out.good")["via"] == via
     assert_as_from_nothing(place)
 
 
@@ -1005,6 +1010,22 @@ def test_what_a_grain_gave_counts_where_an_own_update_comes_beside_it_and_where_
     assert target(place.built(), "doubled")["via"] == "rows"
     place.recipe(SOURCES + ROWS.replace(', grain=b.rows("people")', ""))
     assert place.states()["doubled"] == "fresh"
+
+
+def test_what_a_wrong_grain_gave_is_no_base_of_an_own_update(place, monkeypatch):
+    """Else it would stand when the grain is taken away."""
+    monkeypatch.setattr(proving, "check_grain", lambda *_: None)
+    own = "@ranked.update\ndef ranked_update(previous, deltas):\n    return b.Delta(None, deltas['people'].deleted)\n"
+    place.recipe(SOURCES + RANK)
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,4000"))
+    assert target(place.built(), "ranked")["via"] == "rows"
+    place.recipe(SOURCES + RANK + own)
+    assert place.states()["ranked"] == "fresh"
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,4000", _40=None))
+    report = place.built()
+    assert (target(report, "ranked")["via"], report["warnings"]) == ("full", [])
+    assert_as_from_nothing(place)
 
 
 def test_an_own_update_may_ask_for_a_full_run(place):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from builder.digests import Digest
 from builder.store.commits import Attempt, Committer
 from builder.store.layout import SCHEMA, VERSION, upgrade
 from builder.store.ledger import FILE, Ledger
@@ -58,6 +59,16 @@ def test_what_updates_went_by_is_known_of_a_store_that_did_not_note_it(shop: Any
         db.executemany("INSERT INTO inputs VALUES (?, ?, 1, ?)", [(key, "a", grain), (key, "b", grain)])
     db.execute("INSERT INTO rules VALUES ('k5', 'own')")
     db.execute("UPDATE meta SET value = '4' WHERE name = 'version'")
+    looking = Ledger.open(shop.store)
+    assert [looking.rule(Digest(key)) for key in ("k1", "k2", "k3", "k4", "k5")] == [
+        "rows s",
+        "groups s g",
+        "",
+        "",
+        "own",
+    ]
+    assert looking.rules()["k1"] == "rows s"
+    looking.close()
     upgrade(db)
     noted = dict(db.execute("SELECT key, print FROM rules").fetchall())
     assert noted == {"k1": "rows s", "k2": "groups s g", "k5": "own"}
