@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from builder.digests import Digest
@@ -33,6 +34,10 @@ class SourceFile:
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""
         return [self.name, self.path, self.shown, self.bytes, self.digest, self.token and list(self.token)]
+
+    def log_among(self, files: Iterable[SourceFile]) -> SourceFile | None:
+        """The log beside this file, if it was sensed with it."""
+        return next((file for file in files if file.shown == self.shown + LOG_ENDING), None)
 
     @staticmethod
     def from_json(value: list[Any]) -> SourceFile:

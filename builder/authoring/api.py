@@ -25,6 +25,7 @@ from builder.tables.schema import check_dtype
 FORMATS = frozenset({"csv", "tsv", "parquet", "geojson", "json", "jsonl", "gpkg", "fgb", "shp", "file"})
 POLICIES = frozenset({"auto", "require", "full"})
 NO_DOT = "rename the column: a key's name begins with no dot"
+"""Arrow takes a name that begins with one for a path into a nested column, where it groups, sorts and joins."""
 
 
 def place_of_call() -> Place:
@@ -55,10 +56,15 @@ def _texts(
     return tuple(t for t in texts if t is not None)
 
 
+def has_dot(names: Iterable[str]) -> bool:
+    """Whether any of these names begins with a dot."""
+    return any(name.startswith(".") for name in names)
+
+
 def _key(value: str | Sequence[str] | None, what: str, place: Place) -> tuple[str, ...]:
     """The columns that name a row, or a group."""
     names = _texts(value, what, place)
-    if any(name.startswith(".") for name in names):  # which Arrow takes for a path into a nested column
+    if has_dot(names):
         raise error("recipe-declaration", f"{what} is {value!r}", place=str(place), hint=NO_DOT)
     return names
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from builder.authoring.api import NO_DOT, Recipe, place_of_call, recipe
+from builder.authoring.api import NO_DOT, Recipe, has_dot, place_of_call, recipe
 from builder.authoring.ready_call import ReadyCall
 from builder.errors import BuilderError, error
 from builder.graph.declare import Grain, Place, ReadyMade
@@ -86,7 +86,7 @@ class Check:
         names = tuple(c for c in given if isinstance(c, str) and c)
         if len(names) < len(given) or len(set(names)) < len(names) or not (names or may_be_empty):
             raise self.wrong(keyword, value, "give a list of columns, each once")
-        if keyword == "by" and any(name.startswith(".") for name in names):
+        if keyword == "by" and has_dot(names):
             raise self.wrong(keyword, value, NO_DOT)
         return names
 
@@ -94,7 +94,7 @@ class Check:
         """Columns by the name they get, from a mapping ``{new: column}``."""
         if not isinstance(value, Mapping) or not all(isinstance(t, str) and t for kv in value.items() for t in kv):
             raise self.wrong(keyword, value, 'give a mapping from new columns to columns: {"people": "population"}')
-        if keyword == "region_id" and any(name.startswith(".") for pair in value.items() for name in pair):
+        if keyword == "region_id" and has_dot((*value, *value.values())):
             raise self.wrong(keyword, value, NO_DOT)
         return dict(value)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # at run time only where a recipe runs
     from builder.execute.call import Call
 
 
+# What a full run of a recipe imports, at once or where it needs it: one that reads tables, gives some, has a grain.
 _READING = ("builder.tables.frames", "builder.tables.read", "pyarrow.pandas_compat")
 _WRITING = (
     "builder.tables.diff",
@@ -40,7 +41,6 @@ _WRITING = (
     "builder.tables.write",
     "pyarrow.parquet",
 )
-"""What a full run of a recipe imports, at once or where it needs it, that reads or gives tables."""
 _TRYING = ("builder.execute.piecewise", "builder.execute.proving", "builder.tables.search")
 
 

@@ -336,7 +336,7 @@ class Outcomes:
         if node.step is not None and outputs[0].via != "full" and not outputs[0].is_audited:
             recipe = self.graph.recipes[node.step.recipe]
             if rule_of(node.step, recipe) in ("rows", "groups", "update"):
-                return recipe.update or recipe.grain.text
+                return recipe.rule_text
         return "" if self.recall.rule(node.key) else None
 
     def _read(self, node: Node) -> dict[str, int]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -112,10 +111,11 @@ def _try(call: Call, main: InputSpec, owners: pa.Table, made: Mapping[str, Manif
     rest = others_of(call, main, rows)
     try:
         pieces = call.run({main.parameter: frame_of(call, main, rows), **rest})
+        alone = {output: returned(call, piece) for output, piece in pieces.items()}
     except (RecipeError, DataError) as cause:
         raise _alone(call, owners.num_rows, cause) from cause
     for output, target in call.work.outputs:
-        _compare(call, pieces[output], made[target], owners)
+        _compare(call, *alone[output], made[target], owners)
 
 
 def _alone(call: Call, count: int, cause: BuilderError) -> BuilderError:
@@ -159,19 +159,14 @@ def _some_groups(call: Call, main: InputSpec, by: tuple[str, ...], chance: np.ra
     return pa.concat_tables([groups.take(pa.array(np.sort(chosen))), none]).select(by)
 
 
-def _compare(call: Call, piece: Any, made: Manifest, owners: pa.Table) -> None:
-    """Refuse rows that differ between what they are alone and what they are in the whole."""
+def _compare(call: Call, table: pa.Table, found: Schema, made: Manifest, owners: pa.Table) -> None:
+    """Refuse rows, and columns, that differ between what they are alone and what they are in the whole."""
     schema = made.schema
     assert schema is not None
     whole = rows_among(call.store, made, owners.drop_null(), (*schema.names, LOW, HIGH))  # no key is null
+    if table.num_rows and found.names != schema.names:
+        raise _not_so(call, owners.num_rows, [("in the whole", _columns(schema)), ("alone", _columns(found))])
     try:
-        try:
-            table, found = returned(call, piece)
-        except (RecipeError, DataError) as cause:
-            raise _alone(call, owners.num_rows, cause) from cause
-        if table.num_rows and found.names != schema.names:
-            facts = [("in the whole", _columns(schema)), ("alone", _columns(found))]
-            raise _not_so(call, owners.num_rows, facts)
         alone = table_of(call, table, found, schema)
     except Unfit:
         return  # dtypes by the luck of a few rows say nothing of the rows

@@ -43,7 +43,9 @@ def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     looked_up = [i for i in call.work.inputs if i.on is not None and _name(i) in update.before]
     if not looked_up and not main.where:
         return given_again(call, main, delta.upserted, delta.touched, bases, delta)
-    was, now = _read_of(main, delta, schema_of(main).key)
+    was, now = delta.deleted, delta.upserted
+    if main.where:
+        was, now = _read_of(main, delta, schema_of(main).key)
     touched = union(now, *(_looking_up(call, update, given, main) for given in looked_up))
     return given_again(call, main, touched, union(touched, was), bases)
 

@@ -96,7 +96,7 @@ def open_vector(spec: IntakeSpec, scratch: Path, *, is_certain: bool) -> Opened:
 def _is_companion(spec: IntakeSpec, file: SourceFile) -> bool:
     """Whether a file belongs to a shapefile or a GeoPackage beside it: GDAL reads it along with that one."""
     if spec.format == "gpkg":
-        return any(file.shown == other.shown + LOG_ENDING for other in spec.files)
+        return any(other.log_among((file,)) for other in spec.files)
     return spec.format == "shp" and streams.packing(file) != "zip" and not file.shown.lower().endswith(".shp")
 
 
@@ -188,11 +188,12 @@ def _gdal(spec: IntakeSpec, file: SourceFile) -> Iterator[None]:
 
 
 def _plain_path(spec: IntakeSpec, file: SourceFile, scratch: Path) -> str:
-    """A path that GDAL can open: the file itself, what was unpacked of it, or a copy where another program has it open:
-    who reads a log may touch it.
+    """A path that GDAL can open: the file itself, or what was unpacked of it; a copy of one that has a log.
+
+    To read a log may change its file.
     """
     packing = streams.packing(file)
-    log = next((f for f in spec.files if f.shown == file.shown + LOG_ENDING), None)
+    log = file.log_among(spec.files)
     if log is not None:
         copy = scratch / f"copied-{file.digest[:16]}-{log.digest[:16]}.gpkg"
         for one, name in ((file, copy.name), (log, copy.name + LOG_ENDING)):

@@ -66,8 +66,9 @@ def logged(file: SourceFile, known: Iterable[SourceFile], source: str) -> Builde
     """The error about a GeoPackage whose log was not there when the `known` files were sensed: it is read with it."""
     log = os.path.realpath(file.path) + LOG_ENDING
     size = os.path.getsize(log) if os.path.isfile(log) else 0
-    is_known = any(other.shown == file.shown + LOG_ENDING for other in known)
-    return _error(file, source, "another program opened it and wrote to it") if size and not is_known else None
+    if not size or file.log_among(known):
+        return None
+    return _error(file, source, "another program opened it and wrote to it")
 
 
 def _token(path: str) -> Token | None:

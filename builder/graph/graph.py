@@ -69,12 +69,14 @@ class RecipeNode:
     """The fingerprint of its own update; empty where it has none."""
 
     @property
-    def updated_by(self) -> tuple[str, str]:
-        """What its updates may have gone by, as its author says: the fingerprint of its own update, its grain as text.
+    def rule_text(self) -> str:
+        """What its updates go by, as its author says: the fingerprint of its own update, else its grain as text."""
+        return self.update or self.grain.text
 
-        An own update goes before the grain.
-        """
-        return self.update, self.grain.text
+    @property
+    def updated_by(self) -> tuple[str, str]:
+        """What its outputs may have been updated by: its own update may have come beside its grain since."""
+        return self.rule_text, self.grain.text
 
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""

@@ -946,19 +946,32 @@ def test_an_audit_that_finds_the_same_says_nothing(place, monkeypatch):
     assert_as_from_nothing(place)
 
 
-def test_a_changed_own_update_makes_stale_what_was_built_through_it_and_nothing_else(place):
-    place.recipe(SOURCES + OWN)
+@pytest.mark.parametrize(
+    ("name", "before", "after", "via", "why"),
+    [
+        ("plus", OWN, OWN.replace("assert change", "assert True or change"), "update", "its own update changed"),
+        ("ranked", RANK, RANK.replace(', grain=b.rows("people")', ""), "rows", "its grain changed"),
+    ],
+)
+def test_what_updates_go_by_makes_stale_what_was_updated_and_nothing_else(
+    place, monkeypatch, name, before, after, via, why
+):
+    """Another own update, and a wrong grain, which no trial saw, taken away."""
+    monkeypatch.setattr(proving, "check_grain", lambda *_: None)
+    place.recipe(SOURCES + before)
     place.built()
-    place.recipe(SOURCES + OWN.replace("assert change", "assert True or change"))
-    assert place.states()["plus"] == "fresh", "it was built whole"
-    place.recipe(SOURCES + OWN)
-    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
-    assert target(place.built(), "plus")["via"] == "update"
-    place.recipe(SOURCES + OWN.replace("assert change", "assert True or change"))
-    found = next(t for t in place.project.status().to_json()["targets"] if t["name"] == "plus")
-    assert (found["state"], [r["kind"] for r in found["reasons"]]) == ("stale", ["update"])
-    assert target(place.built(), "plus")["via"] == "full"
-    assert place.states()["plus"] == "fresh"
+    place.recipe(SOURCES + after)
+    assert place.states()[name] == "fresh", "it was built whole"
+    place.recipe(SOURCES + before)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,4000"))
+    assert target(place.built(), name)["via"] == via
+    place.recipe(SOURCES + after)
+    found = next(t for t in place.project.status().to_json()["targets"] if t["name"] == name)
+    assert found["state"] == "stale"
+    assert [(r["kind"], r["detail"]) for r in found["reasons"]] == [("update", why)]
+    assert target(place.built(), name)["via"] == "full"
+    assert_as_from_nothing(place)
+    assert place.states()[name] == "fresh"
 
 
 def test_an_own_update_that_is_mended_beside_an_edit_starts_from_nothing_that_it_gave(place):
@@ -976,27 +989,7 @@ def test_an_own_update_that_is_mended_beside_an_edit_starts_from_nothing_that_it
     assert_as_from_nothing(place)
 
 
-def test_what_a_grain_gave_does_not_count_when_the_grain_goes_or_changes(place, monkeypatch):
-    """A wrong one that no trial saw; what was built whole stands, whatever the grain was."""
-    monkeypatch.setattr(proving, "check_grain", lambda *_: None)
-    place.recipe(SOURCES + RANK)
-    place.built()
-    place.recipe(SOURCES + RANK.replace(', grain=b.rows("people")', ""))
-    assert place.states()["ranked"] == "fresh", "it was built whole"
-    place.recipe(SOURCES + RANK)
-    place.write("data/people.csv", edited(PEOPLE, _4="4,a,4000"))
-    assert target(place.built(), "ranked")["via"] == "rows"
-    place.recipe(SOURCES + RANK.replace(', grain=b.rows("people")', ""))
-    found = next(t for t in place.project.status().to_json()["targets"] if t["name"] == "ranked")
-    assert (found["state"], [r["detail"] for r in found["reasons"]]) == ("stale", ["its grain changed"])
-    assert target(place.built(), "ranked")["via"] == "full"
-    assert_as_from_nothing(place)
-    assert place.states()["ranked"] == "fresh"
-
-
-def test_what_a_grain_gave_counts_where_an_own_update_comes_beside_it_and_where_a_full_run_confirmed_it(
-    place, monkeypatch
-):
+def test_what_a_grain_gave_counts_beside_an_own_update_and_where_it_was_audited(place, monkeypatch):
     place.recipe(SOURCES + ROWS)
     place.built()
     place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
