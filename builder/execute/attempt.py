@@ -13,6 +13,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -194,9 +195,11 @@ def _run(spec: AttemptSpec) -> tuple[Output, ...]:
             outputs = _updated(call, spec)
             if outputs is not None and not _is_audited(call, spec):
                 return outputs
-            made = _whole(call)
+            made, in_pieces = _whole(call)
+            made_so = partial(replace, in_pieces=in_pieces)
             if outputs is not None:
-                return _compared(spec, outputs, made)
+                return tuple(map(made_so, _compared(spec, outputs, made)))
+            return tuple(made_so(_counted(spec, name, manifest)) for name, manifest in made.items())
         return tuple(_counted(spec, name, manifest) for name, manifest in made.items())
     except Exception:
         folder.discard()
@@ -258,18 +261,19 @@ def _compared(spec: AttemptSpec, outputs: tuple[Output, ...], made: dict[str, Ma
     return tuple(replace(output, refuted=rule, is_audited=True) for output in counted)
 
 
-def _whole(call: Call) -> dict[str, Manifest]:
-    """The outputs of a full run."""
+def _whole(call: Call) -> tuple[dict[str, Manifest], bool]:
+    """The outputs of a full run, and whether it went in pieces."""
     from builder.execute.call import call_recipe
 
     if call.decl.grain.kind == "whole":
-        return call_recipe(call)
+        return call_recipe(call), False
     from builder.execute.piecewise import run_in_pieces
     from builder.execute.proving import check_grain
 
-    made = run_in_pieces(call) or call_recipe(call)
+    pieces = run_in_pieces(call)
+    made = pieces or call_recipe(call)
     check_grain(call, made)
-    return made
+    return made, pieces is not None
 
 
 def _counted(spec: AttemptSpec, name: str, manifest: Any) -> Output:

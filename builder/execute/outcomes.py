@@ -250,7 +250,7 @@ class Outcomes:
         """Say so where the same key gave another digest before; the new output wins."""
         assert node.step is not None
         recipe = self.graph.recipes[node.step.recipe]
-        if node.key is None or not recipe.pure or self.recall.rule(node.key) not in ("", *recipe.updated_by):
+        if node.key is None or not recipe.pure or self.recall.made_by(node.key) not in recipe.made_by:
             return  # what another grain or own update gave says nothing of the recipe
         known = self.recall.trace(node.key)
         for output in outputs:
@@ -326,18 +326,23 @@ class Outcomes:
             self.attempt(node, one.spec, record, "done"),
             self._read(node),
             "" if recipe is None else recipe.grain.text,
-            self._rule(node, record.outputs),
+            self._made_by(one),
         )
         return commit, is_same
 
-    def _rule(self, node: Node, outputs: tuple[Output, ...]) -> str | None:
-        """What outputs were updated by, as far as their recipe says it; empty where something else was noted."""
+    def _made_by(self, one: Finished) -> str | None:
+        """What outputs were made by, as far as their recipe says it; empty where something else was noted."""
+        node, output = one.node, one.record.outputs[0]
         assert node.key is not None
-        if node.step is not None and outputs[0].via != "full" and not outputs[0].is_audited:
+        if node.step is not None:
             recipe = self.graph.recipes[node.step.recipe]
             if rule_of(node.step, recipe) in ("rows", "groups", "update"):
-                return recipe.rule_text
-        return "" if self.recall.rule(node.key) else None
+                if output.in_pieces:
+                    return recipe.in_pieces
+                if output.via != "full" and not output.is_audited:
+                    base = self.recall.built_key(node.step.name)
+                    return recipe.updated(self.recall.made_by(base) if base else "")
+        return "" if self.recall.made_by(node.key) else None
 
     def _read(self, node: Node) -> dict[str, int]:
         """The manifest of each table that a step read, by number, where an update may ever start from them."""

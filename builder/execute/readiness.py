@@ -94,7 +94,7 @@ class Readiness:
             self.recall,
             is_forced=self.plan.is_forced,
             is_pure=self.graph.recipes[step.recipe].pure,
-            updated_by=self.graph.recipes[step.recipe].updated_by,
+            made_by=self.graph.recipes[step.recipe].made_by,
         )
         node.key = verdict.key
         planned = self.plan.verdicts[node.name].reasons

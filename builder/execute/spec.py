@@ -288,6 +288,7 @@ class Output:
 
     ``via`` is the rule that made it, and ``tested`` counts the rows that it looked at. ``is_audited``: a full run
     followed, to compare; ``refuted`` names the rule by which it came out otherwise than by that: this is the latter.
+    ``in_pieces``: a full run made it, or confirmed it, that went by the grain.
     """
 
     name: str
@@ -298,10 +299,12 @@ class Output:
     tested: int | None = None
     refuted: str = ""
     is_audited: bool = False
+    in_pieces: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A plain mapping that `from_json` reads."""
-        value = {n: getattr(self, n) for n in ("name", "difference", "via", "tested", "refuted", "is_audited")}
+        names = ("name", "difference", "via", "tested", "refuted", "is_audited", "in_pieces")
+        value = {n: getattr(self, n) for n in names}
         return {**value, "manifest": self.manifest.to_json()}
 
     @staticmethod
@@ -309,7 +312,7 @@ class Output:
         """The output that `to_json` wrote."""
         difference = value["difference"] and tuple(value["difference"])
         manifest = Manifest.from_json(value["manifest"])
-        rest = (value[n] for n in ("via", "tested", "refuted", "is_audited"))
+        rest = (value[n] for n in ("via", "tested", "refuted", "is_audited", "in_pieces"))
         return Output(value["name"], manifest, difference, *rest)
 
 

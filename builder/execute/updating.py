@@ -49,6 +49,9 @@ one."""
 _WIDE = ("float64", "Int64", "boolean")
 """Dtypes that a column may have by some of its values."""
 
+_NARROW = ("int64", "bool")
+"""Dtypes that a column has by all of its values."""
+
 
 class Unfit(Exception):
     """A rule cannot follow this change; the message says why the step runs whole."""
@@ -215,7 +218,7 @@ def _written(
         gone = owners if is_key else rows_among(call.store, base, owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart, known=known)
     is_touched = isinstance(change, Replaced) or change.owners.num_rows > 0
-    if made.manifest is not base or (is_touched and base.rows and not upserts.num_rows):
+    if made.manifest is not base or (is_touched and not upserts.num_rows):
         _check_luck(call, base, made.manifest, upserts.num_rows > 0)
     return made
 
@@ -286,12 +289,15 @@ def _check_luck(call: Call, base: Manifest, made: Manifest, is_seen: bool) -> No
     assert base.schema is not None
     if _is_declared(call):
         return
-    if not base.rows or not made.rows:
+    if (base.rows == 0) != (made.rows == 0):
         raise Unfit("the dtypes of a table without rows are not those of one with rows; columns= would say them")
     for column in base.schema.columns:
         before, now = base.nulls[column.name], made.nulls[column.name]
         is_widened = column.dtype in _WIDENED and (before == 0) != (now == 0)
-        is_widened |= column.dtype in _WIDE and not is_seen and not _has_fraction(call, made, column)
+        if not is_seen and column.dtype in _WIDE:
+            is_widened |= not _has_fraction(call, made, column)
+        elif not is_seen and column.dtype not in _NARROW:
+            is_widened |= now == made.rows  # no value that is left shows it
         if is_widened or (before == base.rows) != (now == made.rows) or column.dtype.startswith("decimal"):
             raise Unfit(f"the dtype of '{column.name}' may depend on all its values; columns= would say what it is")
 

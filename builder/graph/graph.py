@@ -74,9 +74,23 @@ class RecipeNode:
         return self.update or self.grain.text
 
     @property
-    def updated_by(self) -> tuple[str, str]:
-        """What its outputs may have been updated by: its own update may have come beside its grain since."""
-        return self.rule_text, self.grain.text
+    def in_pieces(self) -> str:
+        """What a full run in pieces goes by: its grain, also where it has an own update."""
+        return f"pieces {self.grain.text}"
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """What outputs may have been made by that its updates start from; empty for a full run in one."""
+        return "", self.rule_text, self.in_pieces, f"{self.in_pieces}\n{self.rule_text}"
+
+    @property
+    def made_by(self) -> tuple[str, ...]:
+        """What its outputs may have been made by: its own update may have come beside its grain since."""
+        return (*self.bases, self.grain.text)
+
+    def updated(self, was_by: str) -> str:
+        """What outputs are made by after an update of ones that were made by one of `bases`."""
+        return self.rule_text if was_by in ("", self.rule_text) else self.bases[-1]
 
     def to_json(self) -> list[Any]:
         """A plain list that `from_json` reads."""

@@ -63,8 +63,8 @@ def basis_of(step: Step, recipe: RecipeNode, fields: list[Field], traces: Traces
     key = traces.built_key(step.name)
     if key is None:
         return "it was not built before"
-    if (was_by := traces.rule(key)) not in ("", recipe.rule_text):
-        return "it was updated by its grain so far" if was_by in recipe.updated_by else other_rule(was_by)
+    if (was_by := traces.made_by(key)) not in recipe.bases:
+        return "it was updated by its grain so far" if was_by in recipe.made_by else other_rule(was_by)
     refusal, changed = _changed(step, traces.fields(key), fields)
     if refusal:
         return refusal

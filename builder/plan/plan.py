@@ -182,7 +182,7 @@ def make_plan(
                 blocked=blocked,
                 is_forced=name in forced,
                 is_pure=graph.recipes[step.recipe].pure,
-                updated_by=graph.recipes[step.recipe].updated_by,
+                made_by=graph.recipes[step.recipe].made_by,
             )
         verdicts.made[name] = verdict
         if verdict.outputs is not None:

@@ -78,8 +78,8 @@ class Traces(Protocol):
     def failed_key(self, step: str) -> Digest | bool | None:
         """The key at which a step failed last: False where it did not, None where the key was not known."""
 
-    def rule(self, key: Digest) -> str:
-        """By what outputs were updated under a key, one of `RecipeNode.updated_by`; empty for any other way."""
+    def made_by(self, key: Digest) -> str:
+        """By what outputs were made under a key, one of `RecipeNode.made_by`."""
 
 
 def judge(
@@ -92,7 +92,7 @@ def judge(
     blocked: frozenset[str] = frozenset(),
     is_forced: bool = False,
     is_pure: bool = True,
-    updated_by: tuple[str, ...] = (),
+    made_by: tuple[str, ...] = ("",),
 ) -> Verdict:
     """The verdict on a step whose key has these fields.
 
@@ -104,16 +104,16 @@ def judge(
         Inputs that cannot be had: failed, or behind a failure.
     is_forced, is_pure
         A step that is forced, or not a function of its inputs, runs whatever its key.
-    updated_by
-        What the recipe's updates go by: what was updated by something else does not count.
+    made_by
+        What the recipe's outputs may have been made by: what was made by something else does not count.
     """
     key = key_of(fields) if is_known(fields) else None
     built = traces.built_key(step)
     outputs: Mapping[str, tuple[int, Digest]] = {}
     if key is not None:
         outputs = traces.present(step, key) if key == built else traces.trace(key)
-    was_by = traces.rule(key) if key is not None and outputs else ""
-    is_outdated = was_by not in ("", *updated_by)
+    was_by = traces.made_by(key) if key is not None and outputs else ""
+    is_outdated = was_by not in made_by
     if is_outdated:
         outputs = {}
     is_whole = outputs.keys() >= set(targets)
@@ -150,8 +150,10 @@ def judge(
 
 
 def other_rule(was_by: str) -> str:
-    """Why what was updated by this does not count, where a recipe's updates go by something else now."""
-    return "its grain changed" if " " in was_by else "its own update changed"
+    """Why what was made by this does not count, where a recipe's outputs are made by something else now."""
+    if " " not in was_by:
+        return "its own update changed"
+    return "its grain changed" if " " in was_by.rpartition("\n")[2] else "its grain or its own update changed"
 
 
 @lru_cache(maxsize=1 << 14)

@@ -50,7 +50,7 @@ class Commit:
     grain: str = ""
     """The grain that the step was built by: a later version is made from this one only by the same."""
     rule: str | None = None
-    """What it was updated by, one of `RecipeNode.updated_by`; empty where what is noted counts no more."""
+    """What it was made by, one of `RecipeNode.made_by`; empty where what is noted counts no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +298,7 @@ class Committer:
         steps = "SELECT step FROM attempts WHERE recipe = ?"
         keys = f"""SELECT key FROM keys WHERE step IN ({steps}) AND via NOT IN ('full', 'store')
             AND json_extract(fields, '$[0][2]') = ?
-            AND (via != 'update' OR key IN (SELECT key FROM rules WHERE print = ?))"""
+            AND (via != 'update' OR key IN (SELECT key FROM rules WHERE print LIKE '%' || ?))"""
         with self.transaction() as db:
             for table in ("traces", "current"):
                 db.execute(f"DELETE FROM {table} WHERE key IN ({keys})", (recipe, code, update))

@@ -14,7 +14,7 @@ VERSION = 5
 1: each part is a file. 2: a part may have its bytes in its manifest; attempts tell what they read and wrote; a run's
 totals stand before its report, which may be large. 3: a version may share parts with an earlier one, and parts of
 tables are Arrow files; what a step read is remembered by version. 4: the digest of a table is of the sum of its row
-hashes, so that all is built anew once. 5: by which grain an output was updated is remembered. A store of an older
+hashes, so that all is built anew once. 5: by which grain an output was made is remembered. A store of an older
 format is read as it is, and brought to this one by the first builder that takes the lock; parts stay as they were
 written.
 """

@@ -97,8 +97,8 @@ class Recall:
             keys += [k for k in following if k not in self._fields]
         self._fields |= {**dict.fromkeys(keys), **self.ledger.field_texts(keys)}
 
-    def rule(self, key: Digest) -> str:
-        """By what outputs were updated under a key, one of `RecipeNode.updated_by`; empty for any other way."""
+    def made_by(self, key: Digest) -> str:
+        """By what outputs were made under a key, one of `RecipeNode.made_by`."""
         return self._rules.get(key, "") if key in self._keys else self.ledger.rule(key)
 
     def failed_key(self, step: str) -> Digest | bool | None:

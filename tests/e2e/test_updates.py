@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import pandas as pd
@@ -478,9 +479,11 @@ WEIGHED = """
 @b.recipe(HEAD)
 def weighed(people: pd.DataFrame):
     known = people[people["x"] > 0].copy()
-    known["COLUMN"] = np.array([{"a": 1, "b": 2, "c": 3, "d": 4}.get(t, np.nan) for t in known["team"]])
-    return known[known["COLUMN"].notna()]
+    known["COLUMN"] = VALUES
+    return known[known["COLUMN"]KEPT]
 """
+WEIGHTS = 'np.array([{"a": 1, "b": 2, "c": 3, "d": 4}.get(t, np.nan) for t in known["team"]])'
+NAMES = '[{"q": "queen"}.get(t, np.nan) for t in known["team"]]'
 OWN_WEIGHED = """
 @weighed.update
 def weighed_update(previous, deltas):
@@ -496,15 +499,25 @@ def weighed_update(previous, deltas):
         ('key="id"', OWN_WEIGHED, ""),
     ],
 )
-@pytest.mark.parametrize("column", ["w", "x"])
-def test_no_row_tells_no_dtype(place, head, own, last, column):
+@pytest.mark.parametrize(
+    ("column", "values", "kept"),
+    [
+        ("w", WEIGHTS, ".notna()"),
+        ("x", WEIGHTS, ".notna()"),
+        ("w", WEIGHTS, " > 100"),
+        ("w", NAMES, ".isna()"),
+    ],
+    ids=["some", "one of the input", "no row", "no value"],
+)
+def test_no_row_tells_no_dtype(place, head, own, last, column, values, kept):
     """Of a team that has no weight, the one who made the weights floats goes, or gives nothing sooner.
 
     That an input has such a column of floats says nothing of it.
     """
     place.write("data/people.csv", PEOPLE + "41,q,410\n")
     sources = SOURCES.replace('"x": "int64"', '"x": "float64"')
-    place.recipe("import numpy as np\n" + sources + WEIGHED.replace("HEAD", head).replace("COLUMN", column) + own)
+    words = {"HEAD": head, "COLUMN": column, "VALUES": values, "KEPT": kept}
+    place.recipe("import numpy as np\n" + sources + reduce(lambda t, w: t.replace(*w), words.items(), WEIGHED) + own)
     place.built()
     place.write("data/people.csv", PEOPLE + last)
     assert target(place.built(), "weighed")["via"] == "full"
@@ -1393,6 +1406,46 @@ def test_a_large_table_goes_through_in_pieces_with_the_digests_of_the_whole(plac
     place.built(all=True)
     assert len(asked) > 1 and sum(asked) == 40
     assert place.digests() == whole
+
+
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_what_a_wrong_grain_gave_in_pieces_goes_with_the_grain(place, monkeypatch, is_changed):
+    """No trial saw it: the rank among all is one among seven; also after an update of it."""
+    monkeypatch.setattr(proving, "check_grain", lambda *_: None)
+    monkeypatch.setattr(piecewise, "PIECE_ROWS", 7)
+    monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
+    place.recipe(SOURCES + RANK)
+    place.built()
+    if is_changed:
+        place.write("data/people.csv", edited(PEOPLE, _4="4,a,4000"))
+        assert target(place.built(), "ranked")["via"] == "rows"
+    assert place.states()["ranked"] == "fresh"
+    place.recipe(SOURCES + RANK.replace(', grain=b.rows("people")', ""))
+    assert place.states()["ranked"] == "stale"
+    place.built()
+    assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize("audited", [1 << 40, 1])
+def test_an_own_update_starts_from_pieces_while_their_grain_is_there(place, monkeypatch, audited):
+    """A full run in pieces that confirms it goes by the grain, too."""
+    own = OWN.partition("@plus.update")[2].replace("x=change", "y=2 * change").replace('["x"] + 1)', '["x"])')
+    both = SOURCES + ROWS + "@doubled.update" + own
+    place.recipe(both)
+    monkeypatch.setattr(ways, "AUDITED", audited)
+    monkeypatch.setattr(piecewise, "PIECE_ROWS", 7)
+    monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
+    place.built()
+    for x in (41, 42):
+        place.write("data/people.csv", edited(PEOPLE, _4=f"4,a,{x}"))
+        assert target(place.built(), "doubled")["via"] == "update"
+        assert_as_from_nothing(place)
+    place.recipe(SOURCES + ROWS)
+    assert place.states()["doubled"] == ("fresh" if audited == 1 else "stale")
+    place.recipe(both.replace(', grain=b.rows("people")', ""))
+    found = next(t for t in place.project.status().to_json()["targets"] if t["name"] == "doubled")
+    why = "its grain changed" if audited == 1 else "its grain or its own update changed"
+    assert [r["detail"] for r in found["reasons"]] == [why]
 
 
 def test_pieces_of_different_dtypes_are_run_as_one(place, monkeypatch):

@@ -27,13 +27,17 @@ NARROW_BODIES = {
         "    x, y = t['id'] * 7 % 11 / 2, t['a'].fillna(CONST).to_numpy(float) % 5\n"
         "    return pd.DataFrame({'id': t['id'], 'b': t['b'], 'x': x, 'y': y})\n"
     ),
+    "loose": (
+        "    n = t['id'].where(t['id'] % 3 != CONST % 3, (float('nan'), 0.5)[CONST % 2])\n"
+        "    return t.assign(n=n).loc[t['b'].notna(), ['id', 'b', 'n']]\n"
+    ),
     "codes": (
         "    codes = t['b'].dropna().drop_duplicates().sort_values()\n"
         "    parents = codes.shift(1 + CONST % 2)\n"
         "    return pd.DataFrame({'code': codes, 'parent': parents})\n"
     ),
 }
-"""Bodies whose results have other columns than most tables."""
+"""Bodies whose results have other columns than most tables; a row that is left out may decide a dtype of `loose`."""
 
 READY_BODIES = {
     "count": "count_by({name}, of={t}, by=['b'], sums={{'total': 'a'}}{words})",

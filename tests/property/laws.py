@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from edits import Site, edit
+from edits import Site, change_cells, edit
 from making import make_world
 from scales import counted, limited, limits_of
 
@@ -102,6 +102,7 @@ class Chain:
         attempt.INLINE_BYTES = rng.choice([None, INLINE_BYTES])
         self.disturb(rng)
         self.accept(rng)
+        self.slip(rng)
         way = rng.random()
         if way < 0.22:
             self.killed(rng, lambda: self.project().rebuild(inline=True))
@@ -135,6 +136,22 @@ class Chain:
                 self.note(f"accept {name}")
                 with suppress(BuilderError):  # there may be no file now, or a broken one
                     self.project().accept(name)
+
+    def slip(self, rng: random.Random) -> None:
+        """Now and then a recipe is updated in a wrong way, which is mended then: nothing that came of it may stay."""
+        found = [r for r in self.site.world.recipes.values() if r.can_be_wrong]
+        if not found or rng.random() > 0.2:
+            return
+        recipe = rng.choice(found)
+        recipe.is_wrong = True
+        said = change_cells(self.site, rng)
+        self.site.world.write(self.root)
+        self.project().rebuild(inline=True)
+        recipe.is_wrong = False
+        self.site.world.write(self.root)
+        self.note(f"{said}, and update {recipe.name} in a wrong way")
+        self.count("slips")
+        self.finished = set()  # to run again is right where it cannot be known what was wrong
 
     def note(self, text: str) -> None:
         self.said[-1] += f"; {text}"

@@ -80,7 +80,10 @@ def _ring(rng: random.Random) -> list[list[float]]:
 
 # -- recipes -----------------------------------------------------------------------------------------------------------
 
-_OFTEN = ("filter", "derive", "derive", "assign", "assign", "assign", "smooth", "smooth", "hulls", "levels", "peers")
+_OFTEN = (
+    *("filter", "derive", "derive", "assign", "assign", "assign", "smooth", "smooth", "hulls", "levels", "peers"),
+    *("derive", "loose"),
+)
 """More of those that have an update of their own kind."""
 
 _BEFORE = {"assign": "shapes", "smooth": "shapes", "dissolve": "shapes", "hulls": "places", "levels": "codes"}
@@ -89,7 +92,7 @@ _BEFORE = {"assign": "shapes", "smooth": "shapes", "dissolve": "shapes", "hulls"
 _AFTER = {"places": "hulls", "codes": "levels"}
 """What is likely to be next, for nothing else needs such a table."""
 
-_BY_ROWS = (*TABLE_BODIES, "shapes", "places")
+_BY_ROWS = (*TABLE_BODIES, "shapes", "places", "loose")
 
 
 def make_recipe(world: World, rng: random.Random) -> Recipe:
@@ -192,6 +195,8 @@ def _add_grain(world: World, recipe: Recipe, rng: random.Random) -> None:
         recipe.is_keyed = rng.random() < 0.8
     if recipe.body == "grouped":
         recipe.is_keyed, recipe.grain = rng.random() < 0.9, "" if reads.gather else rng.choice(["groups", ""])
+    if recipe.body == "head":
+        recipe.is_keyed = is_by_key
     if recipe.body == "peers":
         recipe.is_keyed, recipe.grain = is_by_key and rng.random() < 0.9, "" if reads.gather else "groups"
     if recipe.body == "derive" and is_by_key and not recipe.each and rng.random() < 0.4:

@@ -168,6 +168,8 @@ class Recipe:
     is_declared: bool = False
     patience: int | None = None
     """Beyond how many changed rows its own update asks for a full run; None for never."""
+    is_wrong: bool = False
+    """Whether its own update gives other rows than it does, or rows are said to be what it goes by, which is not so."""
 
     @property
     def is_table(self) -> bool:
@@ -177,6 +179,11 @@ class Recipe:
     @property
     def outputs(self) -> tuple[str, ...]:
         return ("good", "bad") if self.body == "split" else ("",)
+
+    @property
+    def can_be_wrong(self) -> bool:
+        """Whether it could be updated wrongly."""
+        return self.trap is None and (self.grain == "update" or (self.body == "head" and self.is_keyed))
 
 
 @dataclass
@@ -269,9 +276,10 @@ class World:
         words = [f"inputs={{{inputs}}}"]
         words += [f"key={key!r}"] if recipe.is_keyed else []
         words += ['outputs=("good", "bad")'] if recipe.body == "split" else []
-        if recipe.trap is None and recipe.grain in ("rows", "groups"):  # a trap looks at the whole of its input
-            by = "" if recipe.grain == "rows" else '"a", ' if recipe.body == "peers" else '"b", '
-            words += [f'grain=b.{recipe.grain}({by}"t")']
+        grain = "rows" if recipe.is_wrong and recipe.body == "head" else recipe.grain
+        if recipe.trap is None and grain in ("rows", "groups"):  # a trap looks at the whole of its input
+            by = "" if grain == "rows" else '"a", ' if recipe.body == "peers" else '"b", '
+            words += [f'grain=b.{grain}({by}"t")']
         words += [f"columns={DTYPES}"] if recipe.is_declared else []
         words += self._words(recipe)
         words += [f"check=lambda v: size(v) if len(v) < {recipe.limit} else False"] if recipe.limit is not None else []
@@ -292,7 +300,8 @@ class World:
         """A recipe's own update, where it has one."""
         if recipe.grain != "update" or recipe.trap is not None:
             return ""
-        answer = f"b.Delta({recipe.name}(deltas['t'].upserts), deltas['t'].deleted)"
+        wrong = ".assign(b='wrong')" if recipe.is_wrong else ""
+        answer = f"b.Delta({recipe.name}(deltas['t'].upserts){wrong}, deltas['t'].deleted)"
         if recipe.patience is not None:
             answer = f"b.FULL if len(deltas['t'].upserts) > {recipe.patience} else {answer}"
         return f"\n\n@{recipe.name}.update\ndef {recipe.name}_update(previous, deltas):\n    return {answer}\n"

@@ -166,7 +166,7 @@ class Remembered:
     def trace(self, key: Digest) -> dict[str, tuple[int, Digest]]:
         return self.traces.get(key, {})
 
-    def rule(self, key: Digest) -> str:
+    def made_by(self, key: Digest) -> str:
         return ""
 
     def failed_key(self, step: str) -> Digest | bool | None:

@@ -43,7 +43,7 @@ class Traces:
         assert self.known is not None
         return self.known
 
-    def rule(self, key: Digest) -> str:
+    def made_by(self, key: Digest) -> str:
         return ""
 
 
