@@ -11,9 +11,8 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,11 +195,9 @@ def _run(spec: AttemptSpec) -> tuple[Output, ...]:
             if outputs is not None and not _is_audited(call, spec):
                 return outputs
             made, in_pieces = _whole(call)
-            made_so = partial(replace, in_pieces=in_pieces)
-            if outputs is not None:
-                return tuple(map(made_so, _compared(spec, outputs, made)))
-            return tuple(made_so(_counted(spec, name, manifest)) for name, manifest in made.items())
-        return tuple(_counted(spec, name, manifest) for name, manifest in made.items())
+            counted = _counted(spec, made) if outputs is None else _compared(spec, outputs, made)
+            return tuple(replace(output, in_pieces=in_pieces) for output in counted)
+        return _counted(spec, made)
     except Exception:
         folder.discard()
         raise
@@ -257,8 +254,7 @@ def _compared(spec: AttemptSpec, outputs: tuple[Output, ...], made: dict[str, Ma
     for output in outputs:
         drop_parts(Path(spec.store), output.manifest, spec.previous[output.name])
     rule = spec.update.rule if spec.update is not None else ""
-    counted = (_counted(spec, name, manifest) for name, manifest in made.items())
-    return tuple(replace(output, refuted=rule, is_audited=True) for output in counted)
+    return tuple(replace(output, refuted=rule, is_audited=True) for output in _counted(spec, made))
 
 
 def _whole(call: Call) -> tuple[dict[str, Manifest], bool]:
@@ -276,7 +272,12 @@ def _whole(call: Call) -> tuple[dict[str, Manifest], bool]:
     return made, pieces is not None
 
 
-def _counted(spec: AttemptSpec, name: str, manifest: Any) -> Output:
+def _counted(spec: AttemptSpec, made: Mapping[str, Manifest]) -> tuple[Output, ...]:
+    """Each output with the number of rows that differ from its last version."""
+    return tuple(_output(spec, name, manifest) for name, manifest in made.items())
+
+
+def _output(spec: AttemptSpec, name: str, manifest: Manifest) -> Output:
     """An output with the number of rows that differ from its last version."""
     previous = spec.previous.get(name)
     if manifest.kind != "table" or (previous is not None and previous.digest == manifest.digest):

@@ -49,7 +49,7 @@ class Commit:
     """The manifest of each table that was read, by number, where a later version may be made from this one."""
     grain: str = ""
     """The grain that the step was built by: a later version is made from this one only by the same."""
-    rule: str | None = None
+    made_by: str | None = None
     """What it was made by, one of `RecipeNode.made_by`; empty where what is noted counts no more."""
 
 
@@ -78,7 +78,7 @@ class Rows:
         self._keys: list[tuple[Any, ...]] = []
         self._traces: list[tuple[Any, ...]] = []
         self._inputs: list[tuple[Any, ...]] = []
-        self._rules: dict[str, str] = {}
+        self._made_by: dict[str, str] = {}
         self._currents: list[tuple[Any, ...]] = []
         self._versions: list[tuple[Any, ...]] = []
         self._differences: list[tuple[Any, ...]] = []
@@ -112,8 +112,8 @@ class Rows:
         costs = (work.wall_s, work.cpu_s, work.peak_rss_bytes)
         self._keys.append((work.key, work.step, json.dumps(work.fields), work.via, self.run, self.at, *costs))
         self._traces += [(work.key, name, number) for name, number in numbers.items()]
-        if work.rule is not None:
-            self._rules[work.key] = work.rule
+        if work.made_by is not None:
+            self._made_by[work.key] = work.made_by
         self._inputs += [(work.key, name, number, work.grain) for name, number in work.inputs.items()]
         self._differences += [(old, new, *counts) for (old, new), counts in work.differences.items()]
         if work.fingerprint is not None:
@@ -130,8 +130,8 @@ class Rows:
             ("INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._keys),
             ("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", self._traces),
             ("INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?)", self._inputs),
-            ("DELETE FROM rules WHERE key = ?", [(key,) for key in self._rules]),
-            ("INSERT INTO rules VALUES (?, ?)", [(key, rule) for key, rule in self._rules.items() if rule]),
+            ("DELETE FROM rules WHERE key = ?", [(key,) for key in self._made_by]),
+            ("INSERT INTO rules VALUES (?, ?)", [(k, made_by) for k, made_by in self._made_by.items() if made_by]),
             ("INSERT OR IGNORE INTO fingerprints VALUES (?, ?)", prints),
             ("INSERT OR IGNORE INTO differences VALUES (?, ?, ?, ?, ?)", self._differences),
             ("INSERT OR REPLACE INTO current VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._currents),
@@ -295,13 +295,14 @@ class Committer:
         code, update
             The fingerprints of the recipe and of its own update, empty where it has none.
         """
-        steps = "SELECT step FROM attempts WHERE recipe = ?"
+        steps = "SELECT step FROM attempts WHERE recipe = :recipe"
         keys = f"""SELECT key FROM keys WHERE step IN ({steps}) AND via NOT IN ('full', 'store')
-            AND json_extract(fields, '$[0][2]') = ?
-            AND (via != 'update' OR key IN (SELECT key FROM rules WHERE print LIKE '%' || ?))"""
+            AND json_extract(fields, '$[0][2]') = :code
+            AND (via != 'update' OR key IN (SELECT key FROM rules WHERE print = :update OR print LIKE :beside))"""
+        given = {"recipe": recipe, "code": code, "update": update, "beside": f"%\n{update}"}
         with self.transaction() as db:
             for table in ("traces", "current"):
-                db.execute(f"DELETE FROM {table} WHERE key IN ({keys})", (recipe, code, update))
+                db.execute(f"DELETE FROM {table} WHERE key IN ({keys})", given)
             db.execute("INSERT OR IGNORE INTO distrusted VALUES (?, ?)", (recipe, code + update))
 
     def summed(self, number: int, manifest: Manifest) -> None:

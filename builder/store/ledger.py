@@ -170,19 +170,19 @@ class Ledger:
         query = "SELECT name, manifest FROM inputs JOIN manifests ON id = manifest WHERE key = ? AND grain = ?"
         return dict(self.rows(query, key, grain))
 
-    def rules(self) -> dict[str, str]:
-        """What present outputs were updated by, by key."""
+    def all_made_by(self) -> dict[str, str]:
+        """What present outputs were made by, by key."""
         query = "SELECT key, print FROM current CROSS JOIN rules USING (key)"  # in this order: few are current
         return {**self._unnoted, **dict(self.rows(query))} if self._has_rules else {}
 
     @cached_property
     def _unnoted(self) -> dict[str, str]:
-        """What outputs were updated by, in a store that does not note it."""
+        """What outputs were made by, in a store that does not note it."""
         ((version,),) = self.rows("SELECT value FROM meta WHERE name = 'version'")
         return dict(self.rows(layout.UPDATED_BY)) if version == "4" else {}
 
-    def rule(self, key: Digest) -> str:
-        """What outputs were updated by under a key; empty where they were not."""
+    def made_by(self, key: Digest) -> str:
+        """What outputs were made by under a key; empty for a full run in one."""
         found = self.rows("SELECT print FROM rules WHERE key = ?", key) if self._has_rules else []
         return found[0][0] if found else self._unnoted.get(key, "")
 

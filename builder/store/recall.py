@@ -30,7 +30,7 @@ class Recall:
         self._rows: dict[str, tuple[Any, ...]] = {row[0]: row for row in self.ledger.current_rows()}
         self.currents: Mapping[str, Current] = Lazy(self._rows, lambda name: Current.of(self._rows[name]))
         self.failures: dict[str, Failure] = self.ledger.failures()
-        self._rules = self.ledger.rules()
+        self._made_by = self.ledger.all_made_by()
         self._keys = {row[2] for row in self._rows.values()}
         self._by_step: dict[str, list[tuple[Any, ...]]] = {}
         for row in self._rows.values():
@@ -44,7 +44,7 @@ class Recall:
         """All that planning may learn of present versions and failures, as one text: equal texts, equal answers."""
         lines = [f"{r[0]}\0{r[1]}\0{r[2]}\0{r[3]}\0{r[4]}" for r in self._rows.values()]
         failures = (f"{f.step}\0{f.key}" for f in self.failures.values())
-        return "\n".join((*lines, "", *failures, "", *(f"{key}\0{rule}" for key, rule in self._rules.items())))
+        return "\n".join((*lines, "", *failures, "", *(f"{key}\0{made_by}" for key, made_by in self._made_by.items())))
 
     def expect(self, steps: Iterable[str]) -> None:
         """Hear that these steps will be judged in this order, so that their fields are not read one by one."""
@@ -99,7 +99,7 @@ class Recall:
 
     def made_by(self, key: Digest) -> str:
         """By what outputs were made under a key, one of `RecipeNode.made_by`."""
-        return self._rules.get(key, "") if key in self._keys else self.ledger.rule(key)
+        return self._made_by.get(key, "") if key in self._keys else self.ledger.made_by(key)
 
     def failed_key(self, step: str) -> Digest | bool | None:
         """The key at which a step failed last; False where it did not."""

@@ -1034,6 +1034,27 @@ def test_what_a_wrong_grain_gave_is_no_base_of_an_own_update(place, monkeypatch)
     assert_as_from_nothing(place)
 
 
+def test_a_refuted_grain_leaves_what_an_own_update_gave_before(place, monkeypatch):
+    """Nothing was found against that."""
+    own = "@ranked.update\ndef ranked_update(previous, deltas):\n    return b.Delta(None, deltas['people'].deleted)\n"
+    declared = RANK.replace("key=", 'columns={"id": "int64", "team": "string", "x": "int64", "r": "float64"}, key=')
+    monkeypatch.setattr(proving, "check_grain", lambda *_: None)
+    place.recipe(SOURCES + declared + own)
+    place.built()
+    before = edited(PEOPLE, _40=None)
+    place.write("data/people.csv", before)
+    assert target(place.built(), "ranked")["via"] == "update"
+    place.recipe(SOURCES + declared)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    assert target(place.built(), "ranked")["via"] == "full"
+    monkeypatch.setattr(ways, "AUDITED", 1)
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,4000"))
+    assert [w["code"] for w in place.built()["warnings"]] == ["not-a-row-recipe"]
+    place.recipe(SOURCES + declared + own)
+    place.write("data/people.csv", before)
+    assert target(place.built(), "ranked")["outcome"] == "restored"
+
+
 def test_an_own_update_may_ask_for_a_full_run(place):
     place.recipe(SOURCES + OWN.replace("    return b.Delta", "    return b.FULL\n    return b.Delta"))
     place.built()

@@ -60,14 +60,14 @@ def test_what_updates_went_by_is_known_of_a_store_that_did_not_note_it(shop: Any
     db.execute("INSERT INTO rules VALUES ('k5', 'own')")
     db.execute("UPDATE meta SET value = '4' WHERE name = 'version'")
     looking = Ledger.open(shop.store)
-    assert [looking.rule(Digest(key)) for key in ("k1", "k2", "k3", "k4", "k5")] == [
+    assert [looking.made_by(Digest(key)) for key in ("k1", "k2", "k3", "k4", "k5")] == [
         "rows s",
         "groups s g",
         "",
         "",
         "own",
     ]
-    assert looking.rules()["k1"] == "rows s"
+    assert looking.all_made_by()["k1"] == "rows s"
     looking.close()
     upgrade(db)
     noted = dict(db.execute("SELECT key, print FROM rules").fetchall())
