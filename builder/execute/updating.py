@@ -10,6 +10,7 @@ import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any, Final
 
 import numpy as np
@@ -109,7 +110,8 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
         if isinstance(change, Untouched):
             return tuple(_standing(call, target, change.tested) for _, target in call.work.outputs)
         apart = {t: update.read_apart.get(t, ()) for t in bases}
-        made = {t: _written(call, change, output, bases[t], apart[t]) for output, t in call.work.outputs}
+        rest = cache(partial(_shown_by_rest, call, change, bases))
+        made = {t: _written(call, change, output, bases[t], apart[t], rest) for output, t in call.work.outputs}
         if call.decl.check is not None:
             _check_whole(call, made)
     except Unfit as why:
@@ -152,6 +154,7 @@ def load_rule(name: str) -> Rule:
 
 _warm: set[str] = set()
 Rule = Callable[[Call, UpdateSpec, Mapping[str, Manifest]], Regiven | Replaced | Untouched]
+Rest = Callable[[], Mapping[str, Schema]]
 
 
 def _computed(value: Any, is_declared: bool) -> Any:
@@ -194,7 +197,7 @@ def _base(call: Call, target: str) -> Manifest:
 
 
 def _written(
-    call: Call, change: Regiven | Replaced, output: str, base: Manifest, read_apart: tuple[str, ...]
+    call: Call, change: Regiven | Replaced, output: str, base: Manifest, read_apart: tuple[str, ...], rest: Rest
 ) -> Updated:
     """A new version of one output."""
     assert base.schema is not None
@@ -205,9 +208,6 @@ def _written(
         upserts = table_of(call, *returned(call, change.upserts[output]), schema)
         gone = change.gone[output]
     else:
-        if change.pieces is None and change.owners.num_rows and not _is_declared(call):
-            # What these gave may have made a column what it is, though no row of it is left, or never was there.
-            raise Unfit("rows went and none came, which would show its columns and dtypes; columns= would say them")
         nothing = arrow_schema(schema).empty_table()
         upserts = nothing if change.pieces is None else _in_order(call, change.pieces[output], schema)
         if any(upserts.column(name).null_count for name in schema.key):
@@ -219,7 +219,8 @@ def _written(
     made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart, known=known)
     is_touched = isinstance(change, Replaced) or change.owners.num_rows > 0
     if made.manifest is not base or (is_touched and not upserts.num_rows):
-        _check_luck(call, base, made.manifest, upserts.num_rows > 0)
+        is_called = isinstance(change, Replaced) or change.pieces is not None
+        _check_luck(call, output, base, made.manifest, upserts if is_called else None, rest)
     return made
 
 
@@ -271,35 +272,53 @@ def _is_declared(call: Call) -> bool:
     return bool(call.decl.columns) or call.decl.ready_made is not None
 
 
-def _has_fraction(call: Call, made: Manifest, column: Column) -> bool:
-    """Whether a value of a column is no whole number, so that it is one of floats whatever else is in it."""
+def _is_shown(call: Call, made: Manifest, column: Column) -> bool:
+    """Whether the values of a column show its dtype, whatever else was in it: one of floats by a fraction."""
+    if column.dtype in _NARROW:
+        return True
     if column.dtype != "float64":
-        return False
+        return column.dtype not in _WIDE and made.nulls[column.name] < made.rows
     parts = read_parts(call.store, made, columns=(column.name,))
     values = (part.column(column.name).to_numpy() for part in parts)  # null is NaN
     return any(bool((np.isinf(v) | (np.isfinite(v) & (v != np.floor(v)))).any()) for v in values)
 
 
-def _check_luck(call: Call, base: Manifest, made: Manifest, is_seen: bool) -> None:
-    """Refuse an update after which a full run might give a column another dtype, since nobody declared it.
+def _check_luck(call: Call, output: str, base: Manifest, made: Manifest, upserts: pa.Table | None, rest: Rest) -> None:
+    """Refuse an update after which a full run might give other columns or dtypes, since nobody declared them.
 
-    `is_seen`: there are new rows, whose dtypes are those of the table; else the widest may have come by rows that went,
-    also by such as gave none, unless a value that is left has a fraction.
+    New rows show the dtypes of the table. Where there are none, a dtype may have come by rows that went, also by such
+    as gave none; where the function made nothing at all (`upserts` is None), a column may have too. The values that are
+    left may show the dtype, or else the function, given the rest alone.
     """
-    assert base.schema is not None
+    schema = base.schema
+    assert schema is not None
     if _is_declared(call):
         return
-    if (base.rows == 0) != (made.rows == 0):
-        raise Unfit("the dtypes of a table without rows are not those of one with rows; columns= would say them")
-    for column in base.schema.columns:
-        before, now = base.nulls[column.name], made.nulls[column.name]
-        is_widened = column.dtype in _WIDENED and (before == 0) != (now == 0)
-        if not is_seen and column.dtype in _WIDE:
-            is_widened |= not _has_fraction(call, made, column)
-        elif not is_seen and column.dtype not in _NARROW:
-            is_widened |= now == made.rows  # no value that is left shows it
-        if is_widened or (before == base.rows) != (now == made.rows) or column.dtype.startswith("decimal"):
-            raise Unfit(f"the dtype of '{column.name}' may depend on all its values; columns= would say what it is")
+    is_seen = upserts is not None and upserts.num_rows > 0
+    doubtful = (c.name for c in schema.columns if upserts is None or _is_doubtful(call, base, made, c, is_seen))
+    name = next(doubtful, None)
+    if name is not None and rest().get(output) != schema:
+        where = f"'{name}' in '{output}'" if output else f"'{name}'"
+        raise Unfit(f"the dtype of {where} may depend on all its values; columns= would say what it is")
+
+
+def _is_doubtful(call: Call, base: Manifest, made: Manifest, column: Column, is_seen: bool) -> bool:
+    """Whether a full run might give a column another dtype than before."""
+    if (base.rows == 0) != (made.rows == 0) or column.dtype.startswith("decimal"):
+        return True
+    before, now = base.nulls[column.name], made.nulls[column.name]
+    is_widened = column.dtype in _WIDENED and (before == 0) != (now == 0)
+    is_widened |= (before == base.rows) != (now == made.rows)
+    return is_widened or not (is_seen or _is_shown(call, made, column))
+
+
+def _shown_by_rest(call: Call, change: Regiven | Replaced, bases: Mapping[str, Manifest]) -> dict[str, Schema]:
+    """The schema that each output has of some rows that did not change, where the function can be given them."""
+    if isinstance(change, Replaced):
+        return {}
+    from builder.execute.staying import shown_by_rest
+
+    return shown_by_rest(call, change.owners, bases)
 
 
 def _check_owners(call: Call, upserts: pa.Table, owners: pa.Table, key: tuple[str, ...]) -> None:

@@ -524,19 +524,59 @@ def test_no_row_tells_no_dtype(place, head, own, last, column, values, kept):
     assert_as_from_nothing(place)
 
 
-@pytest.mark.parametrize(("by", "via"), [(3, "rows"), (10, "full")])
-def test_no_row_stands_where_a_fraction_that_is_left_tells_the_dtype(place, by, via):
-    """Two outputs, of which the rows that change give one nothing."""
+@pytest.mark.parametrize("by", [3, 10])
+@pytest.mark.parametrize("most", [380, 1000])
+@pytest.mark.parametrize("last", ["4,a,60", None])
+def test_rows_that_stay_tell_the_dtypes(place, by, most, last):
+    """Of two outputs the rows that change give one or both nothing; fractions are left in it, or none, or no row."""
     recipe = f"""
-@b.recipe(key="id", grain=b.rows("people"), outputs=["good", "bad"])
+@b.recipe(key="id", grain=b.rows("people"), outputs=["good", "bad"], policy="require")
 def sorted_out(people: pd.DataFrame):
     people = people.assign(y=people["x"] / {by})
-    return {{"good": people[people["x"] < 380], "bad": people[people["x"] >= 380]}}
+    return {{"good": people[people["x"] < {most}], "bad": people[people["x"] >= {most}]}}
 """
     place.recipe(SOURCES + recipe)
     place.built()
-    place.write("data/people.csv", edited(PEOPLE, _4="4,a,60"))
-    assert target(place.built(), "sorted_out.good")["via"] == via
+    place.write("data/people.csv", edited(PEOPLE, _4=last))
+    assert target(place.built(), "sorted_out.good")["via"] == "rows"
+    assert_as_from_nothing(place)
+
+
+@pytest.mark.parametrize("grain", ['b.rows("people")', 'b.groups("team", "people")'])
+def test_of_a_large_table_some_rows_that_stay_are_asked(place, grain):
+    """Also such as have a row among the few of the output."""
+    rows = [f"{i},t{i % 700},{i}" for i in range(1, 7001)]
+    place.write("data/people.csv", "\n".join(["id,team,x", *rows, ""]))
+    place.recipe(
+        SOURCES
+        + f"""
+@b.recipe(key=["team", "id"], grain={grain}, outputs=["good", "bad"])
+def sorted_out(people: pd.DataFrame):
+    people = people.assign(y=people["x"] / 1)
+    is_good = people["x"] % 1000 != 7
+    return {{"good": people[is_good], "bad": people[~is_good]}}
+"""
+    )
+    place.built()
+    place.write("data/people.csv", "\n".join(["id,team,x", *rows[:40], *rows[41:], ""]))
+    assert target(place.built(), "sorted_out.bad")["via"] == grain[2:].partition("(")[0]
+    assert_as_from_nothing(place)
+
+
+def test_rows_that_stay_and_fail_alone_tell_nothing(place):
+    place.recipe(
+        SOURCES
+        + """
+@b.recipe(key="id", grain=b.rows("people"))
+def halved(people: pd.DataFrame):
+    if len(people) == 39:
+        raise ValueError("one is not here")
+    return people.assign(y=people["x"] / 2)[people["x"] != 7]
+"""
+    )
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,7"))
+    assert target(place.built(), "halved")["via"] == "full"
     assert_as_from_nothing(place)
 
 
