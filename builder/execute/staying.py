@@ -61,8 +61,10 @@ def _others(call: Call, owners: pa.Table, bases: Mapping[str, Manifest]) -> pa.T
     main, names = main_of(call), tuple(owners.column_names)
     inputs = _some(call, manifest_of(main), names, main.where)
     found = [distinct(inputs), *(distinct(_some(call, base, names)) for base in bases.values())]
-    changed = sort_by_key(owners.drop_null(), names)
+    fields = pa.schema([field.with_nullable(True) for field in owners.schema])
+    changed = sort_by_key(owners.cast(fields).drop_null(), names)
     left = [without(sort_by_key(table.drop_null(), names), changed, names) for table in found]
+    left = [table.cast(changed.schema) for table in left]  # columns of a key are not null, others may be
     if call.decl.grain.kind == "groups":
         a_group = max(1, manifest_of(main).rows // max(1, found[0].num_rows))
         most = max(1, min(MOST_GROUPS, MOST_GROUP_ROWS // a_group) // len(left))

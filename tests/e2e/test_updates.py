@@ -563,6 +563,24 @@ def sorted_out(people: pd.DataFrame):
     assert_as_from_nothing(place)
 
 
+def test_rows_that_stay_of_groups_that_may_be_null(place):
+    """As whole numbers they are never null in the key of the output, in the input they may be."""
+    place.write("data/people.csv", PEOPLE + "41,a,\n")
+    place.recipe(
+        SOURCES.replace('"x": "int64"', '"x": "Int64"')
+        + """
+@b.recipe(key=["x", "id"], grain=b.groups("x", "people"), policy="require")
+def sized(people: pd.DataFrame):
+    people = people[people["x"].notna()].astype({"x": "int64"})
+    return people.assign(n=people.groupby("x")["id"].transform("size"))
+"""
+    )
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4=None) + "41,a,\n")
+    assert target(place.built(), "sized")["via"] == "groups"
+    assert_as_from_nothing(place)
+
+
 def test_rows_that_stay_and_fail_alone_tell_nothing(place):
     place.recipe(
         SOURCES
