@@ -6,7 +6,7 @@ declaring it. Never writes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from builder.execute.inputs import wanted_type
 from builder.execute.spec import InputSpec, UpdateSpec
 from builder.execute.updating import Regiven, Replaced, Unfit, Untouched
 from builder.graph.grains import place_of
+from builder.nouns import replace
 from builder.plan.basis import unfit_lookup, unkeyed_input
 from builder.store.manifest import Manifest
 from builder.tables.among import rows_among
@@ -47,7 +48,8 @@ def give_rows(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
     if main.where:
         was, now = _read_of(main, delta, schema_of(main).key)
     touched = union(now, *(_looking_up(call, update, given, main) for given in looked_up))
-    return given_again(call, main, touched, union(touched, was), bases)
+    change = given_again(call, main, touched, union(touched, was), bases)
+    return replace(change, is_beside=bool(looked_up))
 
 
 def give_groups(call: Call, update: UpdateSpec, bases: Bases) -> Regiven:
@@ -228,17 +230,23 @@ def frame_of(call: Call, given: InputSpec, rows: pa.Table, wanted: str = "") -> 
 
 
 def others_of(
-    call: Call, main: InputSpec, rows: pa.Table | None = None, *, is_whole_better: bool = False
+    call: Call,
+    main: InputSpec,
+    rows: pa.Table | None = None,
+    *,
+    is_whole_better: bool = False,
+    also: Callable[[InputSpec, str], pa.Table] | None = None,
 ) -> dict[str, Any]:
     """All other inputs as they arrive; of a table that is looked up only the rows that these `rows` look up.
 
     `is_whole_better`: it arrives whole where they look a good part of it up, which costs more than to read it.
+    `also` gives, of such a table and the name of its key, keys of rows that arrive besides.
     """
     found = {}
     for given in call.work.inputs:
         if given is main:
             continue
-        few = None if given.on is None or rows is None else _looked_up(call, given, main, rows, is_whole_better)
+        few = None if given.on is None or rows is None else _looked_up(call, given, main, rows, is_whole_better, also)
         found[given.parameter] = call.arrived(given) if few is None else few
     return found
 
@@ -266,16 +274,24 @@ def _looking_up(call: Call, update: UpdateSpec, given: InputSpec, main: InputSpe
     return filter_rows(rows_among(call.store, manifest_of(main), values, names), main.where).select(key)
 
 
-def _looked_up(call: Call, given: InputSpec, main: InputSpec, rows: pa.Table, is_whole_better: bool) -> Any:
+def _looked_up(
+    call: Call,
+    given: InputSpec,
+    main: InputSpec,
+    rows: pa.Table,
+    is_whole_better: bool,
+    also: Callable[[InputSpec, str], pa.Table] | None,
+) -> Any:
     """The rows of a table that these rows of the main input look up, as they arrive; None: better all of them."""
     assert given.on is not None
     key = _side_key(given, main)
     values = pc.drop_null(rows.column(given.on).combine_chunks().unique())
     if is_whole_better and len(values) * _WHOLE_FROM > manifest_of(given).rows:
         return None
-    return frame_of(
-        call, given, rows_among(call.store, manifest_of(given), pa.table({key: values}), schema_of(given).names)
-    )
+    asked = pa.table({key: values})
+    if also is not None:
+        asked = union(asked, also(given, key))
+    return frame_of(call, given, rows_among(call.store, manifest_of(given), asked, schema_of(given).names))
 
 
 # -- sets of keys ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -43,15 +43,15 @@ _RULES: Final = {
 _LATER: Final = ("builder.tables.kernels", "builder.tables.search", "pyarrow.acero")
 """What rules import only where they need it."""
 
-_WIDENED = ("int64", "bool", "float64")
-"""Dtypes that a column has by the luck of its nulls, where nobody declared it: pandas widens whole numbers that meet
-one."""
-
 _WIDE = ("float64", "Int64", "boolean")
 """Dtypes that a column may have by some of its values."""
 
 _NARROW = ("int64", "bool")
 """Dtypes that a column has by all of its values."""
+
+_WIDENED = (*_WIDE, *_NARROW)
+"""Dtypes that a column has by the luck of its nulls, where nobody declared it: pandas widens whole numbers that meet
+one."""
 
 
 class Unfit(Exception):
@@ -64,12 +64,24 @@ class Regiven:
 
     ``owners`` holds, each once, the values of the columns that a row's owner is known by: the key of the input's row,
     or the columns of a group. ``pieces`` is what the function made of them; None where it had nothing to make.
-    ``tested`` counts the rows of the input that were looked at.
+    ``tested`` counts the rows of the input that were looked at. ``is_beside``: a table that is looked up changed, also
+    in rows that nobody looks up.
     """
 
     owners: pa.Table
     pieces: Mapping[str, Any] | None
     tested: int
+    is_beside: bool = False
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether what the function is given changed."""
+        return self.is_beside or self.owners.num_rows > 0
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether what it made shows the columns that a full run would give."""
+        return self.pieces is not None and not self.is_beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,8 @@ class Replaced:
     gone: Mapping[str, pa.Table]
     tested: int
     known: Mapping[str, Known] = field(default_factory=dict)
+    is_touched: ClassVar = True
+    is_seen: ClassVar = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +124,8 @@ def updated(call: Call, update: UpdateSpec) -> tuple[Output, ...] | None:
         if isinstance(change, Untouched):
             return tuple(_standing(call, target, change.tested) for _, target in call.work.outputs)
         apart = {t: update.read_apart.get(t, ()) for t in bases}
-        rest = cache(partial(_shown_by_rest, call, change, bases))
-        made = {t: _written(call, change, output, bases[t], apart[t], rest) for output, t in call.work.outputs}
+        shown = cache(partial(_shown_by_some, call, change, bases))
+        made = {t: _written(call, change, output, bases[t], apart[t], shown) for output, t in call.work.outputs}
         if call.decl.check is not None:
             _check_whole(call, made)
     except Unfit as why:
@@ -154,7 +168,7 @@ def load_rule(name: str) -> Rule:
 
 _warm: set[str] = set()
 Rule = Callable[[Call, UpdateSpec, Mapping[str, Manifest]], Regiven | Replaced | Untouched]
-Rest = Callable[[], Mapping[str, Schema]]
+Shown = Callable[[], Mapping[str, Schema]]
 
 
 def _computed(value: Any, is_declared: bool) -> Any:
@@ -197,7 +211,7 @@ def _base(call: Call, target: str) -> Manifest:
 
 
 def _written(
-    call: Call, change: Regiven | Replaced, output: str, base: Manifest, read_apart: tuple[str, ...], rest: Rest
+    call: Call, change: Regiven | Replaced, output: str, base: Manifest, read_apart: tuple[str, ...], shown: Shown
 ) -> Updated:
     """A new version of one output."""
     assert base.schema is not None
@@ -217,10 +231,9 @@ def _written(
         is_key = owners.column_names == list(schema.key)
         gone = owners if is_key else rows_among(call.store, base, owners, schema.key)
     made = write_update(call.store, base, upserts, gone, call.folder, read_apart=read_apart, known=known)
-    is_touched = isinstance(change, Replaced) or change.owners.num_rows > 0
-    if made.manifest is not base or (is_touched and not upserts.num_rows):
-        is_called = isinstance(change, Replaced) or change.pieces is not None
-        _check_luck(call, output, base, made.manifest, upserts if is_called else None, rest)
+    new = upserts if change.is_seen else None
+    if made.manifest is not base or (change.is_touched and (new is None or not new.num_rows)):
+        _check_luck(call, output, base, made.manifest, new, shown)
     return made
 
 
@@ -283,12 +296,14 @@ def _is_shown(call: Call, made: Manifest, column: Column) -> bool:
     return any(bool((np.isinf(v) | (np.isfinite(v) & (v != np.floor(v)))).any()) for v in values)
 
 
-def _check_luck(call: Call, output: str, base: Manifest, made: Manifest, upserts: pa.Table | None, rest: Rest) -> None:
+def _check_luck(
+    call: Call, output: str, base: Manifest, made: Manifest, upserts: pa.Table | None, shown: Shown
+) -> None:
     """Refuse an update after which a full run might give other columns or dtypes, since nobody declared them.
 
     New rows show the dtypes of the table. Where there are none, a dtype may have come by rows that went, also by such
-    as gave none; where the function made nothing at all (`upserts` is None), a column may have too. The values that are
-    left may show the dtype, or else the function, given the rest alone.
+    as gave none; where the function made nothing, or another table came into it (`upserts` is None), a column may have
+    too. The values that are left may show the dtype, or else the function, given some rows alone.
     """
     schema = base.schema
     assert schema is not None
@@ -297,7 +312,7 @@ def _check_luck(call: Call, output: str, base: Manifest, made: Manifest, upserts
     is_seen = upserts is not None and upserts.num_rows > 0
     doubtful = (c.name for c in schema.columns if upserts is None or _is_doubtful(call, base, made, c, is_seen))
     name = next(doubtful, None)
-    if name is not None and rest().get(output) != schema:
+    if name is not None and shown().get(output) != schema:
         where = f"'{name}' in '{output}'" if output else f"'{name}'"
         raise Unfit(f"the dtype of {where} may depend on all its values; columns= would say what it is")
 
@@ -312,13 +327,13 @@ def _is_doubtful(call: Call, base: Manifest, made: Manifest, column: Column, is_
     return is_widened or not (is_seen or _is_shown(call, made, column))
 
 
-def _shown_by_rest(call: Call, change: Regiven | Replaced, bases: Mapping[str, Manifest]) -> dict[str, Schema]:
-    """The schema that each output has of some rows that did not change, where the function can be given them."""
+def _shown_by_some(call: Call, change: Regiven | Replaced, bases: Mapping[str, Manifest]) -> dict[str, Schema]:
+    """The schema that each output has of some rows as they are now, where the function can be given these alone."""
     if isinstance(change, Replaced):
         return {}
-    from builder.execute.staying import shown_by_rest
+    from builder.execute.sampling import shown_by_some
 
-    return shown_by_rest(call, change.owners, bases)
+    return shown_by_some(call, change.owners, bases)
 
 
 def _check_owners(call: Call, upserts: pa.Table, owners: pa.Table, key: tuple[str, ...]) -> None:

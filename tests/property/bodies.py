@@ -29,6 +29,7 @@ NARROW_BODIES = {
     ),
     "loose": (
         "    n = t['id'].where(t['id'] % 3 != CONST % 3, (float('nan'), 0.5)[CONST % 2])\n"
+        "    n = n if CONST % 3 else t['a'].map({CONST: 1, 2 * CONST: 2})\n"
         "    return t.assign(n=n).loc[t['b'].notna(), ['id', 'b', 'n']]\n"
     ),
     "codes": (
@@ -37,7 +38,8 @@ NARROW_BODIES = {
         "    return pd.DataFrame({'code': codes, 'parent': parents})\n"
     ),
 }
-"""Bodies whose results have other columns than most tables; a row that is left out may decide a dtype of `loose`."""
+"""Bodies whose results have other columns than most tables; a row that is left out may decide a dtype of `loose`, or
+each of two kinds of rows have another alone."""
 
 READY_BODIES = {
     "count": "count_by({name}, of={t}, by=['b'], sums={{'total': 'a'}}{words})",
