@@ -17,18 +17,23 @@ import pyarrow as pa
 from builder.errors import BuilderError
 from builder.execute.call import Call, check_moved
 from builder.execute.inputs import wanted_type
-from builder.execute.rules import columns_of, frame_of, main_of, manifest_of, others_of
+from builder.execute.rules import columns_of, frame_of, main_of, manifest_of, others_of, schema_of
+from builder.execute.sampling import shown_by_some
 from builder.execute.spec import InputSpec
 from builder.execute.spread import Made, drop, spans_of, spread
-from builder.execute.updating import Unfit, is_dask
+from builder.execute.updating import Unfit, is_dask, is_declared
 from builder.graph.grains import PIECE_ROWS, PIECEWISE
 from builder.store.manifest import Manifest
+from builder.tables.arrow import arrow_schema
 from builder.tables.frames import from_result, to_frame
 from builder.tables.read import filter_rows, read_parts, read_table
 from builder.tables.schema import Schema
 from builder.tables.write import TableWriter, put_together
 
 PIECE_BYTES = 256 << 20
+
+MASKED = {"Int64": "int64", "boolean": "bool"}
+"""Dtypes that hold nulls beside whole numbers or truths, and what these are in rows without a null."""
 
 
 def run_in_pieces(call: Call) -> Made | None:
@@ -43,7 +48,10 @@ def run_in_pieces(call: Call) -> Made | None:
     if main is None:
         return None
     try:
-        return _by_many(call, main) or _alone(call, main)
+        made = _by_many(call, main) or _alone(call, main)
+        if made is not None and not is_declared(call):
+            _check_masked(call, main, made)
+        return made
     except Unfit as why:
         sys.stdout.write(f"runs in one: {why}\n")
     except BuilderError as caught:  # a piece may fail where the whole does not: that tells
@@ -105,6 +113,28 @@ def _by_many(call: Call, main: InputSpec) -> Made | None:
     except BaseException:
         drop(call.store, [*pieces, made])
         raise
+
+
+def _check_masked(call: Call, main: InputSpec, made: Made) -> None:
+    """Refuse pieces whose whole numbers, or truths, are something else in rows from all over the table.
+
+    What pandas maps to such is Int64 where all values are found and where none is, and floats where some are.
+    """
+    masked = {
+        output: [c for c in schema.columns if c.dtype in MASKED]
+        for output, target in call.work.outputs
+        if (schema := made[target].schema) is not None
+    }
+    if not any(masked.values()):
+        return
+    key = arrow_schema(schema_of(main).select(schema_of(main).key)).empty_table()
+    shown = shown_by_some(call, key, {})
+    for output, columns in masked.items():
+        found = {c.name: c.dtype for c in shown[output].columns} if output in shown else {}
+        for column in columns:
+            if found.get(column.name, column.dtype) not in (column.dtype, MASKED[column.dtype]):
+                drop(call.store, [made])
+                raise Unfit(f"the dtype of '{column.name}' is another in rows that no piece has together")
 
 
 def _together(call: Call, pieces: list[Manifest]) -> Manifest:

@@ -280,7 +280,7 @@ def table_of(call: Call, table: pa.Table, found: Schema, schema: Schema) -> pa.T
     return conform(table.select(schema.names), schema, place=call.place)
 
 
-def _is_declared(call: Call) -> bool:
+def is_declared(call: Call) -> bool:
     """Whether columns and dtypes of the output are told whatever its rows are: declared, or those of a transform."""
     return bool(call.decl.columns) or call.decl.ready_made is not None
 
@@ -307,7 +307,7 @@ def _check_luck(
     """
     schema = base.schema
     assert schema is not None
-    if _is_declared(call):
+    if is_declared(call):
         return
     is_seen = upserts is not None and upserts.num_rows > 0
     doubtful = (c.name for c in schema.columns if upserts is None or _is_doubtful(call, base, made, c, is_seen))

@@ -581,6 +581,15 @@ def sized(people: pd.DataFrame):
     assert_as_from_nothing(place)
 
 
+MAPPED = """
+codes = b.source("codes", "data/codes.csv", key="id", columns={"id": "int64", "code": "Int64"})
+
+@b.recipe(key="id", grain=b.rows("codes"))
+def named(codes: pd.DataFrame):
+    return codes.assign(r=codes["code"].map({0: 10, 1: 11}))
+"""
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [("01" * 10, "01" * 10 + "5"), ("5" * 6, "5" * 6 + "0"), ("01" * 10 + "5", "01" * 10), ("5" * 6, "5" * 7)],
@@ -588,15 +597,7 @@ def sized(people: pd.DataFrame):
 )
 def test_dtypes_that_none_of_the_rows_has_alone(place, before, after):
     """In a mapping that has all of the codes, or none, the values are Int64; in one that has some, floats."""
-    place.recipe(
-        """
-codes = b.source("codes", "data/codes.csv", key="id", columns={"id": "int64", "code": "Int64"})
-
-@b.recipe(key="id", grain=b.rows("codes"))
-def named(codes: pd.DataFrame):
-    return codes.assign(r=codes["code"].map({0: 10, 1: 11}))
-"""
-    )
+    place.recipe(MAPPED)
     for codes in (before, after):
         place.write("data/codes.csv", "id,code\n" + "".join(f"{i},{code}\n" for i, code in enumerate(codes)))
         place.built()
@@ -1602,6 +1603,19 @@ def test_a_large_table_goes_through_in_pieces_with_the_digests_of_the_whole(plac
     monkeypatch.setattr("builder.tables.read.BATCH_ROWS", 7)
     place.built(all=True)
     assert len(asked) > 1 and sum(asked) == 40
+    assert place.digests() == whole
+
+
+def test_a_dtype_that_none_of_the_pieces_has_alone(place, monkeypatch):
+    """All of the codes of one are found, and none of the other's."""
+    place.write("data/codes.csv", "id,code\n" + "".join(f"{i},{5 * (i > 6)}\n" for i in range(14)))
+    place.recipe(MAPPED)
+    place.built()
+    whole = place.digests()
+    monkeypatch.setattr(piecewise, "PIECE_ROWS", 7)
+    monkeypatch.setattr("builder.tables.layers.BATCH_ROWS", 7)
+    monkeypatch.setattr("builder.tables.read.BATCH_ROWS", 7)
+    place.built(all=True)
     assert place.digests() == whole
 
 
