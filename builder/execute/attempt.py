@@ -44,6 +44,10 @@ _WRITING = (
 _TRYING = ("builder.execute.piecewise", "builder.execute.proving", "builder.tables.search")
 
 
+_MUCH_BYTES = 256 << 20
+"""A process that was larger than this may keep freed memory that is worth giving back."""
+
+
 def run_attempt(raw: bytes, in_worker: bool = True) -> bytes:
     """The record of an attempt, as bytes, whatever happens in it.
 
@@ -68,6 +72,8 @@ def _attempt(spec: AttemptSpec, in_worker: bool) -> AttemptRecord:
             load(spec)
             started, cpu_s = time.perf_counter(), _cpu_s()
             outputs, problem = _outcome(spec)
+        if peak[0] > _MUCH_BYTES and "pyarrow" in sys.modules:
+            sys.modules["pyarrow"].default_memory_pool().release_unused()  # else the next step does, at its cost
     except OSError as caught:  # the log itself cannot be written
         problem = problem or disk.store_error(caught, Path(spec.log)).to_json()
     spread = sys.modules.get("builder.execute.spread")

@@ -40,8 +40,8 @@ _RULES: Final = {
     "where": ("builder.execute.rules", "look_at_read"),
 }
 
-_LATER: Final = ("builder.tables.kernels", "builder.tables.search", "pyarrow.acero")
-"""What rules import only where they need it."""
+_LATER: Final = ("builder.execute.proving", "builder.tables.kernels", "builder.tables.search", "pyarrow.acero")
+"""What rules, and the look whether they are proven, import only where they need it."""
 
 _WIDE = ("float64", "Int64", "boolean")
 """Dtypes that a column may have by some of its values."""

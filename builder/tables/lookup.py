@@ -155,11 +155,13 @@ def take(located: Located, columns: Sequence[str], *, hashed: bool = False) -> p
 
 def _by_part(part: Positions) -> Iterator[tuple[int, Positions]]:
     """Each part that holds rows which were found, and which they are; the parts mostly stand in order already."""
-    order = np.arange(len(part)) if (part[1:] >= part[:-1]).all() else np.argsort(part, kind="stable")
-    ordered = part[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    order = np.arange(len(part))
+    if (part[1:] < part[:-1]).any():
+        order = np.argsort(part, kind="stable")
+        part = part[order]
+    starts = np.flatnonzero(np.diff(part, prepend=-1))
     for start, stop in zip(starts, np.append(starts, len(part))[1:], strict=True):
-        yield int(ordered[start]), order[start:stop]
+        yield int(part[start]), order[start:stop]
 
 
 class _Found:

@@ -35,8 +35,6 @@ from builder.tables.sorting import ROW
 Words = npt.NDArray[np.uint64]
 Marks = npt.NDArray[np.bool_]
 
-_HALF, _32 = np.uint64((1 << 32) - 1), np.uint64(32)
-
 
 @dataclass(frozen=True, slots=True)
 class Updated:
@@ -72,9 +70,8 @@ class _Side:
     @property
     def total(self) -> int:
         """The sum of the row hashes; not yet mod 2^128."""
-        low, high = (self.hashes[:, n] for n in (0, 1))
-        parts = [low & _HALF, low >> _32, high & _HALF, high >> _32]  # none of their sums overflows
-        return sum(int(part.sum(dtype=np.uint64)) << (32 * n) for n, part in enumerate(parts))
+        quarters = np.ascontiguousarray(self.hashes, "<u8").view("<u4")  # none of their sums overflows
+        return sum(int(quarters[:, n].sum(dtype=np.uint64)) << (32 * n) for n in range(4))
 
 
 def write_update(
@@ -128,7 +125,7 @@ def write_update(
     new = _Side.of(upserts, schema)
     is_new, is_gone = ~at.is_found[is_put], at.is_found & ~is_put
     is_changed = is_new.copy()
-    is_changed[~is_new] = differ(new.hashes[~is_new], old.hashes[is_put[at.is_found]])
+    is_changed[~is_new] = differ(_some(new.hashes, ~is_new), _some(old.hashes, is_put[at.is_found]))
     counts = (int(is_new.sum()), int(is_gone.sum()), int((is_changed & ~is_new).sum()))
     if not any(counts):
         return Updated(base, 0, 0, 0)
@@ -175,6 +172,11 @@ def _before(base: Manifest, found: Located, columns: Sequence[str]) -> _Side:
     sums = hash_rows(rows.select(kept.names), kept)[1] if kept else {}
     nulls = {name: rows.column(name).null_count for name in with_nulls}
     return _Side(words_of(rows), sums, dict.fromkeys(schema.names, 0) | nulls)
+
+
+def _some(hashes: Words, marks: Marks) -> Words:
+    """The hashes that are marked; mostly these are all, which need no copy."""
+    return hashes if marks.all() else hashes[np.flatnonzero(marks)]
 
 
 def _written(rows: pa.Table, folder: PartFolder) -> tuple[Part, ...]:

@@ -1818,8 +1818,8 @@ def watched(spec):
     late.update(n for n in set(sys.modules) - before if n.startswith(("builder.", "pandas.", "pyarrow.pa")))
     return found
 late, attempt._outcome = set(), watched
-builder.open(".").rebuild(inline=True)
-print(sorted(late))
+done = builder.open(".").rebuild(inline=True)
+print(sorted(late), *(target.via for target in done.targets))
 """
 
 
@@ -1830,7 +1830,51 @@ def test_what_the_first_step_of_a_process_imports_is_no_cost_of_the_step(place, 
     place.built()
     place.recipe(f"{SOURCES}\n{head}\ndef same(people): return people[people['x'] > 10]\n")
     done = subprocess.run([sys.executable, "-c", FIRST], cwd=place.root, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    assert done.stdout == "[] full\n"
+
+
+LARGE = """
+import builder
+from builder.execute import attempt
+from builder.execute.peak import peak_memory
+outcome = attempt._outcome
+def kept():
+    with peak_memory() as found:
+        return found[0]
+def watched(spec):
+    found = outcome(spec)
+    sizes.append(kept())
+    return found
+sizes, attempt._outcome = [], watched
+builder.open(".").rebuild(inline=True)
+print(max(sizes) - kept())
+"""
+
+
+def test_what_a_large_step_freed_is_given_back_before_the_next(place):
+    """The next step would pay for it, as for a dear update."""
+    large = "pa.concat_arrays([pa.nulls(40_000_000, pa.int64())] * 2).nbytes"
+    place.recipe(f"import pyarrow as pa\n{SOURCES}\n@b.recipe\ndef size(people): return {{'bytes': {large}}}\n")
+    done = subprocess.run([sys.executable, "-c", LARGE], cwd=place.root, capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 400 << 20
+
+
+OF_RECIPES = FIRST.replace(
+    "before = set", "if type(spec.work).__name__ != 'RecipeSpec': return outcome(spec)\n    before = set"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "grain"), [("rows", 'b.rows("people")'), ("groups", 'b.groups("id", "people")')], ids=["rows", "groups"]
+)
+def test_what_the_first_update_of_a_process_imports_is_no_cost_of_it(place, rule, grain):
+    place.recipe(f'{SOURCES}\n@b.recipe(key="id", grain={grain})\ndef same(people): return people\n')
+    place.built()
+    place.write("data/people.csv", edited(PEOPLE, _4="4,a,41"))
+    done = subprocess.run(
+        [sys.executable, "-c", OF_RECIPES], cwd=place.root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"[] {rule}\n"
 
 
 def test_the_time_of_a_full_run_is_told_by_full_runs(place):
