@@ -27,6 +27,11 @@ _FINENESS = 6
 
 _MOST_DIVISIONS = 512
 
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+
+_NONE, _SOME, _ALL = 0, 1, 2
+"""How much of a cell is in boxes."""
+
 
 def changed_boxes(old: Any, new: Any) -> Boxes:
     """The boxes of connected runs of changed edges: west, south, east, north; float64, sorted, none twice.
@@ -106,8 +111,8 @@ def near(boxes: Any, lon: Any, lat: Any) -> npt.NDArray[np.bool_]:
     west, south = boxes[:, :2].min(axis=0)
     size = np.maximum(boxes[:, 2:].max(axis=0) - (west, south), np.finfo(float).tiny / np.finfo(float).eps)
     frame = (west, south, divisions / size[0] * (1 - 1e-12), divisions / size[1] * (1 - 1e-12), divisions)
-    full, starts, listed = _grid_of_boxes(boxes, frame)
-    return np.asarray(_in_boxes(lon, lat, boxes, frame, full, starts, listed))
+    cells, starts, listed = _grid_of_boxes(boxes, frame)
+    return np.asarray(_in_boxes(lon, lat, boxes, frame, cells, starts, listed))
 
 
 def _changed(old: np.ndarray, new: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,21 +143,46 @@ def _edges(geometries: np.ndarray) -> np.ndarray:
 def _odd_edges(sides: list[np.ndarray]) -> np.ndarray:
     """The edges that stand an odd number of times on both sides together."""
     rows = np.ascontiguousarray(np.concatenate(sides))
-    _, first, count = np.unique(_as_one(rows), return_index=True, return_counts=True)
-    return np.asarray(rows[first[count % 2 == 1]])
+    codes, first = _codes(rows.view(np.uint64))
+    return np.asarray(rows[first[np.bincount(codes, minlength=len(first)) % 2 == 1]])
 
 
 def _runs(edges: np.ndarray) -> np.ndarray:
     """A number for each edge, equal where edges of one region are connected by their ends."""
     ends = np.ascontiguousarray(np.concatenate([edges[:, [0, 1, 2]], edges[:, [0, 3, 4]]]))
-    names, vertex = np.unique(_as_one(ends), return_inverse=True)
-    root = _connected(vertex[: len(edges)], vertex[len(edges) :], len(names))
+    vertex, first = _codes(ends.view(np.uint64))
+    root = _connected(vertex[: len(edges)], vertex[len(edges) :], len(first))
     return np.asarray(np.unique(root[vertex[: len(edges)]], return_inverse=True)[1])
 
 
-def _as_one(rows: np.ndarray) -> np.ndarray:
-    """Each row as one value that can be compared."""
-    return rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+@njit(**compiled)
+def _codes(rows):  # type: ignore[no-untyped-def]
+    """A number for each row of words, from 0 on, equal where all words are; and where each number comes first."""
+    count, width = rows.shape
+    size = 4
+    while size < 2 * count:
+        size *= 2
+    slots, codes, first = np.full(size, -1), np.empty(count, np.int64), np.empty(count, np.int64)
+    found = 0
+    for k in range(count):
+        spread = np.uint64(0)
+        for c in range(width):
+            spread = (spread ^ rows[k, c]) * _ODD
+            spread ^= spread >> np.uint64(32)
+        at = np.int64(spread & np.uint64(size - 1))
+        while slots[at] >= 0:
+            other = first[slots[at]]
+            c = 0
+            while c < width and rows[other, c] == rows[k, c]:
+                c += 1
+            if c == width:
+                break
+            at = (at + 1) & (size - 1)
+        if slots[at] < 0:
+            slots[at], first[found] = found, k
+            found += 1
+        codes[k] = slots[at]
+    return codes, first[:found]
 
 
 @njit(**compiled)
@@ -180,7 +210,7 @@ def _span(low, high, start, per_unit, divisions):  # type: ignore[no-untyped-def
 
 @njit(**compiled)
 def _grid_of_boxes(boxes, frame):  # type: ignore[no-untyped-def]
-    """Which cells a box covers whole; and for each cell, the boxes that cover a part of it."""
+    """How much of each cell is in boxes; and for each cell, the boxes that cover a part of it."""
     west, south, per_x, per_y, divisions = frame
     change = np.zeros((divisions + 1, divisions + 1), np.int64)
     starts = np.zeros(divisions * divisions + 1, np.int64)
@@ -209,19 +239,20 @@ def _grid_of_boxes(boxes, frame):  # type: ignore[no-untyped-def]
     for cell in range(len(starts) - 1, 0, -1):
         starts[cell] = starts[cell - 1]
     starts[0] = 0
-    full = np.zeros(divisions * divisions, np.bool_)
+    cells = np.empty(divisions * divisions, np.uint8)
     for j in range(divisions):
         covered = 0
         for i in range(divisions):
             if j > 0:
                 change[j, i] += change[j - 1, i]
             covered += change[j, i]
-            full[j * divisions + i] = covered > 0
-    return full, starts, listed
+            cell = j * divisions + i
+            cells[cell] = _ALL if covered > 0 else _SOME if starts[cell + 1] > starts[cell] else _NONE
+    return cells, starts, listed
 
 
 @njit(**compiled)
-def _in_boxes(lon, lat, boxes, frame, full, starts, listed):  # type: ignore[no-untyped-def]
+def _in_boxes(lon, lat, boxes, frame, cells, starts, listed):  # type: ignore[no-untyped-def]
     west, south, per_x, per_y, divisions = frame
     out = np.empty(len(lon), np.bool_)
     for k in range(len(lon)):  # a loop without branches, which runs on several points at a time
@@ -232,9 +263,9 @@ def _in_boxes(lon, lat, boxes, frame, full, starts, listed):  # type: ignore[no-
             continue
         i, j = int((lon[k] - west) * per_x), int((lat[k] - south) * per_y)
         cell = min(j, divisions - 1) * divisions + min(i, divisions - 1)
-        if full[cell]:
+        out[k] = cells[cell] == _ALL
+        if cells[cell] != _SOME:
             continue
-        out[k] = False
         for p in range(starts[cell], starts[cell + 1]):
             b = listed[p]
             if boxes[b, 0] <= lon[k] <= boxes[b, 2] and boxes[b, 1] <= lat[k] <= boxes[b, 3]:

@@ -21,7 +21,7 @@ ALIGNED = 64
 _SHIFT = 14
 _BLOCK_WORDS = (1 << _SHIFT) // 8
 _LANES = 8  # sums that are made side by side: a multiplication takes three cycles, and one can be begun in each
-_MOST_BLOCKS_OF_A_POINT = 4
+_POINTS_OF_A_BLOCK = 3  # from so many on for each block, to look for the blocks that they read costs as much as all
 _ODD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 
@@ -158,5 +158,5 @@ class Checks:
         return bool(_asked_are_whole(lon, lat, grid, *self.tables))
 
     def may_be_all(self, points: int) -> bool:
-        """Whether answers for so many points may read all of the index."""
-        return points * _MOST_BLOCKS_OF_A_POINT >= sum(len(sums) for _, sums, _ in self.tables)
+        """Whether answers for so many points may read so much of the index that all of it is no more work."""
+        return points >= _POINTS_OF_A_BLOCK * sum(len(sums) for _, sums, _ in self.tables)
